@@ -1,0 +1,177 @@
+"""`batchmill doctor`: what is wrong with this set-up, and what to do about it."""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from batchmill.cli import data, words
+from batchmill.cli.house import at_home, run
+from batchmill.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batchmill.settings import Settings
+    from batchmill.wiring import Market
+
+DISK_FREE_MIN = 1 << 30
+#: This program was not written before that: 2026-01-01.
+NOT_BEFORE_S = 1_767_225_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    ok: bool
+    found: str
+    todo: str = ""  #: what to do about it
+    matters: bool = True  #: whether it spoils the whole: a provider nobody uses does not
+
+
+@click.command("doctor")
+@click.option("--json", is_flag=True, help="As data.")
+def doctor_command(json: bool) -> int:
+    """
+    Say what is wrong with this set-up, and what to do about it.
+
+    Exit status 0 when nothing is, 2 when something is.
+    """
+    settings = at_home()
+
+    async def work() -> int:
+        findings = [*_ground(settings), *await _house(settings), *_providers(settings)]
+        sick = [f for f in findings if not f.ok and f.matters]
+        if json:
+            click.echo(data.page([asdict(f) for f in findings]))
+        else:
+            _print(findings, len(sick))
+        return 2 if sick else 0
+
+    return run(work)
+
+
+def _print(findings: list[Finding], sick: int) -> None:
+    rows = [(_word(f), f.about, f.found) for f in findings]
+    colours = {"ok": "green", "problem": "red"}
+    for line, f in zip(words.columns(rows), findings, strict=True):
+        word = _word(f)
+        mark = click.style(line[: len(word)], fg=colours.get(word), dim=word == "off")
+        click.echo(mark + line[len(word) :])
+        if f.todo:
+            click.echo(" " * max(len(_word(g)) + 2 for g in findings) + f"→ {f.todo}")
+    click.echo()
+    click.echo("all is well" if not sick else f"{words.plural(sick, 'problem')} to mend")
+
+
+def _word(finding: Finding) -> str:
+    if finding.ok:
+        return "ok"
+    return "problem" if finding.matters else "off"
+
+
+def _ground(settings: "Settings") -> "Iterator[Finding]":
+    """Look at what lies below the house: Python, settings, home, disk."""
+    from batchmill.settings import file_used
+
+    python = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    yield Finding("python", ok=True, found=python)
+    used = file_used()
+    yield Finding("settings", ok=True, found=str(used) if used else "no batchmill.toml; defaults")
+    yield _writable(settings.home)
+    try:
+        free = shutil.disk_usage(_nearest(settings.home)).free
+    except OSError as error:
+        yield Finding("disk", ok=False, found=f"cannot be measured: {error.strerror}")
+        return
+    tight = free < DISK_FREE_MIN
+    todo = "make room: segments and answers need about three times the table" if tight else ""
+    yield Finding("disk", ok=not tight, found=f"{words.size(free)} free", todo=todo)
+
+
+def _nearest(path: Path) -> Path:
+    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+
+
+def _writable(home: Path) -> Finding:
+    try:
+        if not home.exists():
+            if not os.access(_nearest(home), os.W_OK):
+                raise PermissionError(13, os.strerror(13))
+            return Finding("home", ok=True, found=f"{home}, made when first needed")
+        with tempfile.NamedTemporaryFile(dir=home, prefix=".doctor-"):
+            return Finding("home", ok=True, found=f"{home}, writable")
+    except OSError as error:
+        todo = "set BATCHMILL_HOME to a folder you may write"
+        return Finding("home", ok=False, found=f"{home}: {error.strerror}", todo=todo)
+
+
+async def _house(settings: "Settings") -> list[Finding]:
+    """Look at the database, the worker and the clock."""
+    from batchmill.wiring import SystemClock, open_house
+
+    now = SystemClock().now()
+    if now < NOT_BEFORE_S:
+        wrong = "set the clock: deadlines and ids depend on it"
+        return [Finding("clock", ok=False, found=f"{now:.0f} s since 1970", todo=wrong)]
+    if settings.database_url is None and not (settings.home / "batchmill.db").exists():
+        return [Finding("database", ok=True, found="none yet, made by the first run")]
+    try:
+        async with open_house(settings) as house:
+            batches = await house.store.batches()
+            alive, seen_at = await house.turn.last_seen()
+            views = [await house.inspector.view(batch.id) for batch in batches]
+    except UserError as error:
+        return [Finding("database", ok=False, found=str(error), todo="see what it says")]
+    opened = [view for view in views if not view.finished]
+    found = [Finding("database", ok=True, found=f"current, {len(batches):,} batches")]
+    ahead = max((batch.created_at for batch in batches), default=0.0) - now
+    late = "set the clock: the newest batch was made in its future" if ahead > 60 else ""
+    found.append(Finding("clock", ok=not late, found=words.clock_time(now, 0.0), todo=late))
+    if alive:
+        words_ = "alive"
+    elif seen_at is None:
+        words_ = "none so far"
+    else:
+        words_ = f"none since {words.clock_time(seen_at, now)}"
+    idle = bool(opened) and not alive
+    todo = f"batchmill work, or batchmill resume {opened[0].batch.id}" if idle else ""
+    waiting = f", {len(opened):,} unfinished" if opened else ""
+    found.append(Finding("worker", ok=not idle, found=words_ + waiting, todo=todo))
+    for view in opened:
+        if view.batch.held:
+            mend = f"mend it, then: batchmill resume {view.batch.id}"
+            found.append(Finding("held", ok=False, found=view.batch.held, todo=mend))
+    for view in views:
+        for shard, upstream in view.strays:
+            look = f"look at {upstream} at the provider: it was bought twice"
+            found.append(Finding("alarm", ok=False, found=shard, todo=look))
+    return found
+
+
+def _providers(settings: "Settings") -> "Iterator[Finding]":
+    """Look at each provider. Nobody has every key: only one that was set up here must work."""
+    from contextlib import AsyncExitStack
+
+    from batchmill.wiring import Market, SystemClock, SystemIds
+
+    market = Market(settings=settings, clock=SystemClock(), ids=SystemIds(), stack=AsyncExitStack())
+    for name in market.names():
+        yield _provider(market, name, meant=name in settings.providers)
+
+
+def _provider(market: "Market", name: str, *, meant: bool) -> Finding:
+    try:
+        missing, title = market.missing(name), market.spec(name).title
+    except UserError as error:
+        return Finding(f"provider {name}", ok=False, found=str(error), todo="see what it says")
+    if missing is None:
+        return Finding(f"provider {name}", ok=True, found=title)
+    return Finding(f"provider {name}", ok=False, found=title, todo=missing, matters=meant)

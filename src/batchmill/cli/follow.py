@@ -1,0 +1,123 @@
+"""Follow a batch to its end: work on it or only look, show how it stands, stop when asked."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text
+from batchmill.cli.house import Stop
+from batchmill.cli.screen import JsonLines, Screen
+
+if TYPE_CHECKING:
+    from batchmill.service.inspect import View
+    from batchmill.wiring import House
+
+#: Of our time, at most about this share goes into looking.
+LOOKING_SHARE = 0.1
+#: A program is promised a line a second.
+LOOK_AT_LEAST_S = 0.8
+
+
+async def follow(
+    house: "House", batch_id: str, screen: Screen, stop: Stop, *, work: bool
+) -> "View":
+    """
+    Return how the batch stands when it is finished, held with nothing under way, or we must stop.
+
+    With *work* the engine runs meanwhile; where another process has the turn, it waits for it.
+    """
+    over = asyncio.Event()
+    view = await house.inspector.view(batch_id)
+    if view.finished:
+        return view
+    engines = [asyncio.create_task(house.engine.run(over.is_set))] if work else []
+    news = News(house, screen, work=work)
+    try:
+        while True:
+            before = house.clock.awake()
+            view = await house.inspector.view(batch_id)
+            screen.show(view)
+            if view.finished or stop.wanted:
+                break
+            await news.tell(view)
+            if at_a_standstill(view):
+                break
+            looked_s = house.clock.awake() - before
+            wait_s = min(max(screen.every_s, looked_s / LOOKING_SHARE), LOOK_AT_LEAST_S)
+            await stop.within(wait_s, *engines)
+            if any(engine.done() for engine in engines):
+                break
+    finally:
+        over.set()
+        for engine in engines:
+            await engine  # raises what it broke on
+    return await house.inspector.view(batch_id)
+
+
+def at_a_standstill(view: "View") -> bool:
+    """Say whether a batch is held and no provider has anything of it."""
+    return bool(view.batch.held) and not any(s.state in text.UNDER_WAY for s in view.shards)
+
+
+class News:
+    """What is worth a sentence, once: who moves the batch, that nobody does, that it is held."""
+
+    def __init__(self, house: "House", screen: Screen, *, work: bool) -> None:
+        self.house, self.screen, self.work = house, screen, work
+        self._said: set[str] = set()
+        self._waited = False
+
+    async def tell(self, view: "View") -> None:
+        if view.batch.held:
+            self._once(text.held(view.batch))
+        if self.work:
+            await self._tell_whose_turn_it_is()
+        elif view.stalled_since is not None:
+            self._once(
+                "no batchmill process is running, so nothing moves it. "
+                f"Run: batchmill resume {view.batch.id} (or batchmill work)"
+            )
+
+    async def _tell_whose_turn_it_is(self) -> None:
+        if self.house.engine.working:
+            if self._waited:
+                self._once("the other batchmill process is gone; this one goes on.")
+            return
+        alive, _ = await self.house.turn.last_seen()
+        if alive and not self.house.engine.working:
+            self._waited = True
+            self._once("another batchmill process is moving it; this one watches.")
+
+    def _once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.screen.say(sentence)
+
+
+async def conclude(
+    house: "House",
+    view: "View",
+    screen: Screen,
+    *,
+    interrupted: bool,
+    out: str | None,
+    force: bool = False,
+) -> int:
+    """Write the answers of a finished batch, say how it ended, return the exit status."""
+    from batchmill.cli import endings
+
+    if view.finished:
+        written = None
+        if out is not None:
+            written = await endings.write(house, view, out, screen, force=force)
+        status = endings.status_of(view)
+        endings.tell(view, screen, written, status)
+        return status
+    screen.close()
+    # Held, and the news has said why; or somebody asked us to stop.
+    status = INTERRUPTED if interrupted else CALLER_MUST_ACT
+    if isinstance(screen, JsonLines):
+        screen.end(view, None, status)
+    if interrupted:
+        alive, _ = await house.turn.last_seen()
+        screen.say(text.interrupted(view, moved_by_other=alive))
+    return status

@@ -1,0 +1,149 @@
+"""`batchmill list` and `show`: how things stand, now."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from batchmill.cli import data, text, words
+from batchmill.cli.house import Stop, in_house
+from batchmill.cli.screen import shard_cells
+from batchmill.core.failure import POLICIES
+from batchmill.core.shard import State
+
+if TYPE_CHECKING:
+    from batchmill.service.inspect import View
+    from batchmill.wiring import House
+
+NOTES_SHOWN_MAX = 5
+
+
+@click.command("list")
+@click.option("--json", is_flag=True, help="As data.")
+def list_command(json: bool) -> int:
+    """List all batches, the newest first."""
+
+    async def work(house: "House", _: Stop) -> int:
+        views = [await house.inspector.view(b.id) for b in await house.store.batches()]
+        if json:
+            click.echo(data.page([data.batch(view) for view in views]))
+        elif not views:
+            click.echo("no batches yet. The first: batchmill run TABLE --model … --prompt …")
+        else:
+            now = house.clock.now()
+            heads = ("BATCH", "NAME", "STATUS", "ROWS", "SUCCEEDED", "OTHERS", "MODEL", "CREATED")
+            table = [heads, *(_list_cells(view, now) for view in views)]
+            for i, line in enumerate(words.columns(table, right=(3, 4, 5))):
+                click.echo(click.style(line, dim=True) if i == 0 else line)
+        return 0
+
+    return in_house(work)
+
+
+def _list_cells(view: "View", now: float) -> tuple[str, ...]:
+    counts, batch = view.counts, view.batch
+    word = str(view.status).replace("_", " ")
+    if batch.held and not view.finished:
+        word = "held"
+    elif view.stalled_since is not None:
+        word += ", stalled"
+    return (
+        batch.id,
+        words.shorten(batch.name, 24),
+        word,
+        words.number(counts.total),
+        words.number(counts.succeeded),
+        words.number(counts.unsuccessful),
+        text.model(batch),
+        words.clock_time(batch.created_at, now),
+    )
+
+
+@click.command("show")
+@click.argument("batch", metavar="ID")
+@click.option("--json", is_flag=True, help="As data, each shard included.")
+@click.option("--shards", is_flag=True, help="One line for each shard.")
+def show_command(batch: str, json: bool, shards: bool) -> int:
+    """Show one batch: rows, shards, failures, what it waits for."""
+
+    async def work(house: "House", _: Stop) -> int:
+        from batchmill.service.find import find
+
+        view = await house.inspector.view(await find(house.store, batch))
+        if json:
+            each = [data.shard(shard) for shard in view.shards]
+            click.echo(data.page({**data.batch(view), "each_shard": each}))
+            return 0
+        for line in words.columns(_facts(view, house.clock.now())):
+            label, value = line[:LABEL_CELLS], line[LABEL_CELLS:]
+            click.echo(click.style(label, dim=True) + value)
+        if shards and view.shards:
+            click.echo()
+            for line in words.columns([shard_cells(s) for s in view.shards], right=(3,)):
+                click.echo(line)
+        return 0
+
+    return in_house(work)
+
+
+LABEL_CELLS = 10
+
+
+def _facts(view: "View", now: float) -> list[tuple[str, str]]:
+    batch, counts, source = view.batch, view.counts, view.batch.source
+    facts: list[tuple[str, str]] = [("batch".ljust(LABEL_CELLS - 2), batch.id)]
+    if batch.name:
+        facts.append(("name", batch.name))
+    facts.append(("status", _status(view, now)))
+    if batch.held:
+        facts += [("held", batch.held), ("", f"once mended: batchmill resume {batch.id}")]
+    facts.append(("model", f"{text.model(batch)} · {batch.lane} lane · {batch.recipe.url}"))
+    facts.append(("table", source.url + (f" (first {source.limit:,})" if source.limit else "")))
+    facts.append(("answers", "standard output" if batch.target == "-" else batch.target or "–"))
+    facts.append(("created", words.clock_time(batch.created_at, now)))
+    facts.append(("deadline", _deadline(view, now)))
+    facts.append(("rows", f"{words.number(counts.total)}: {text.outcomes(view)}"))
+    for i, (failure, n) in enumerate(counts.failures.items()):
+        hint = POLICIES[failure].hint
+        facts.append(("" if i else "failures", f"{failure} {words.number(n)} – {hint}"))
+    if counts.retried:
+        facts.append(("attempts", f"{words.number(counts.retried)} beyond the first"))
+    facts.append(("shards", text.states(view) or "none"))
+    facts.append(("speed", text.speed(view)))
+    facts.append(("tokens", text.spent(view)))
+    facts += _notes(view)
+    facts += [("alarm", _alarm(shard, upstream)) for shard, upstream in view.strays]
+    return facts
+
+
+def _status(view: "View", now: float) -> str:
+    word = str(view.status).replace("_", " ")
+    if view.stalled_since is None:
+        return word
+    since = words.clock_time(view.stalled_since, now)
+    return f"{word}, stalled: nothing has moved it since {since}"
+
+
+def _deadline(view: "View", now: float) -> str:
+    at = view.batch.deadline
+    if at is None:
+        return "none; each provider's own window"
+    when = words.clock_time(at, now)
+    if view.finished:
+        return when
+    return f"{when}, in {words.duration(at - now)}" if at > now else f"{when}, which is over"
+
+
+def _notes(view: "View") -> list[tuple[str, str]]:
+    noted = [s for s in view.shards if s.note and s.state is not State.SETTLED]
+    noted = noted or [s for s in view.shards if s.note]
+    lines = [f"{s.n:04d}: {words.shorten(s.note, 200)}" for s in noted[:NOTES_SHOWN_MAX]]
+    if len(noted) > NOTES_SHOWN_MAX:
+        lines.append(f"and {words.plural(len(noted) - NOTES_SHOWN_MAX, 'further note')}: --shards")
+    return [("" if i else "notes", line) for i, line in enumerate(lines)]
+
+
+def _alarm(shard_id: str, upstream_id: str) -> str:
+    return (
+        f"{shard_id}: the provider has a second batch for it, {upstream_id}. "
+        "Look at it there; batchmill neither cancels nor collects it."
+    )

@@ -1,0 +1,145 @@
+"""`batchmill quote`: what a table would come to. Nothing is sent, spent or kept."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+
+from batchmill.cli import INTERRUPTED, data, words
+from batchmill.cli.house import in_market, listening
+from batchmill.cli.recipe import Asked, asks_for_a_recipe, describe, recipe, target
+from batchmill.cli.screen import PlainLines, screen
+from batchmill.errors import StorageTrouble
+
+if TYPE_CHECKING:
+    from batchmill.ports import Cutting
+    from batchmill.service.quote import Quote
+    from batchmill.wiring import Market, Named
+
+KEPT = "kept/"
+
+
+class Nowhere:
+    """`ports.Blobs` that measures and forgets; only standard input is kept, in memory or a file."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    @contextmanager
+    def create(self, key: str) -> Iterator[BinaryIO]:
+        if not key.startswith(KEPT):
+            yield cast("BinaryIO", _Hole())
+            return
+        file = io.BytesIO()
+        yield file
+        self._kept[key] = file.getvalue()
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[BinaryIO]:
+        if key not in self._kept:
+            raise StorageTrouble(f"{key}: a quote keeps nothing.")
+        yield io.BytesIO(self._kept[key])
+
+    def exists(self, key: str) -> bool:
+        return key in self._kept
+
+    def list(self, prefix: str) -> "list[str]":
+        return [key for key in self._kept if key.startswith(prefix)]
+
+    def delete(self, prefix: str) -> None:
+        for key in self.list(prefix):
+            del self._kept[key]
+
+
+class _Hole(io.RawIOBase):
+    """Takes everything, keeps nothing."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return len(data)
+
+
+@click.command("quote")
+@asks_for_a_recipe
+@click.option("--json", is_flag=True, help="As data.")
+@click.option("--name", hidden=True)
+@click.option("--detach", is_flag=True, hidden=True)
+@click.option("--shards", is_flag=True, hidden=True)
+def quote_command(json: bool, name: str | None, detach: bool, shards: bool, **asked: Any) -> int:
+    """
+    Say what TABLE would come to; sends, spends and keeps nothing.
+
+    Takes the flags of `run`, and renders every row as it would: what is wrong shows here.
+    """
+    wanted = Asked(**asked)
+    return in_market(lambda settings, market: _quote(market, wanted, json=json))
+
+
+async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
+    from batchmill.cli.reading import Reading, StoppedReadingError
+    from batchmill.rows.segments import Segments
+    from batchmill.service.quote import quote
+
+    named, blobs = market.named(asked.model, asked.lane), Nowhere()
+    limits = market.limits(named.provider)
+
+    def work() -> "Cutting":
+        source = describe(asked, blobs, f"{KEPT}stdin")
+        if asked.output:  # who only asks for a price is not told that the last answers are there
+            target(asked, source, blobs)
+        return Segments(blobs).cut(
+            "quote", recipe(asked, named, source, blobs), source, limits, reading.hear
+        )
+
+    shown = PlainLines() if json else screen()
+    try:
+        with listening() as stop:
+            reading = Reading(market.clock, stop, shown, "")
+            cutting = await reading.watched(work)
+    except StoppedReadingError:
+        return INTERRUPTED
+    finally:
+        shown.close()
+    found = quote(cutting, named.provider, named.lane, named.model, asked.max_tokens)
+    if json:
+        click.echo(data.page(_as_data(found)))
+    else:
+        for line in words.columns(_facts(found, named), indent=2):
+            click.echo(line)
+    return 0
+
+
+def _as_data(found: "Quote") -> dict[str, Any]:
+    return {
+        "rows": found.rows,
+        "size_bytes": found.size_bytes,
+        "input_tokens": found.input_tokens,
+        "output_tokens_max": found.output_tokens_max,
+        "shards": found.shards,
+        "provider": found.provider,
+        "lane": found.lane,
+        "model": found.model,
+    }
+
+
+def _facts(found: "Quote", named: "Named") -> list[tuple[str, str]]:
+    most = found.output_tokens_max
+    facts = [
+        ("model", f"{found.provider}/{found.model} · {found.lane} lane · {named.spec.title}"),
+        ("rows", words.number(found.rows)),
+        ("size", f"{words.size(found.size_bytes)} of requests"),
+        ("tokens in", f"about {words.number(found.input_tokens)}, estimated from bytes"),
+        (
+            "tokens out",
+            "no limit set (--max-tokens)" if most is None else f"at most {words.number(most)}",
+        ),
+        ("shards", words.number(found.shards)),
+    ]
+    if found.first_body:
+        first = words.shorten(found.first_body.decode("utf-8", "replace"), 300)
+        facts.append(("first row", first))
+    return facts

@@ -1,0 +1,109 @@
+"""`batchmill run`: the main job, from a table to the same table with answers."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchmill.cli import INTERRUPTED
+from batchmill.cli.follow import conclude, follow
+from batchmill.cli.house import Stop, in_house
+from batchmill.cli.reading import Reading, StoppedReadingError
+from batchmill.cli.recipe import Asked, asks_for_a_recipe, describe, may_replace, recipe, target
+from batchmill.cli.screen import JsonLines, Screen, screen
+
+if TYPE_CHECKING:
+    from batchmill.service.create import Draft
+    from batchmill.wiring import House
+
+
+@click.command("run")
+@asks_for_a_recipe
+@click.option("--name", default="", metavar="TEXT", help="What to call the batch in lists.")
+@click.option("--detach", is_flag=True, help="Print the batch's id and do not wait for it.")
+@click.option("--json", is_flag=True, help="Progress as JSON lines on standard output.")
+@click.option("--shards", is_flag=True, help="Progress with one line for each shard.")
+def run_command(name: str, detach: bool, json: bool, shards: bool, **flags: Any) -> int:
+    """
+    Answer every row of TABLE, and write the table with its answers.
+
+    TABLE is a .csv, .tsv, .parquet or .jsonl file, a folder or a glob of them, local or s3://, or
+    `-` for standard input. Without -o the answers go to TABLE.answers.csv (or .tsv …) beside it.
+
+    Ctrl-C stops watching, never what a provider has already taken on.
+    """
+    asked = Asked(**flags)
+    if json and asked.output == "-":
+        raise click.UsageError("--json and -o - both want standard output: keep one of them.")
+
+    async def work(house: "House", stop: Stop) -> int:
+        shown = screen(json=json, each_shard=shards)
+        try:
+            draft = await _draft(house, stop, asked, shown, name)
+            if asked.force:
+                may_replace(draft.batch, house.blobs)  # said once, and good for a `resume` too
+            batch = await house.creator.accept(draft)
+            if detach:
+                return await _leave(house, batch.id, shown)
+            view = await follow(house, batch.id, shown, stop, work=True)
+            out = batch.target
+            return await conclude(
+                house, view, shown, interrupted=stop.wanted, out=out, force=asked.force
+            )
+        except StoppedReadingError:
+            shown.close()
+            shown.say("stopped while the table was being read: nothing was sent, nothing is kept.")
+            return INTERRUPTED
+        finally:
+            shown.close()
+
+    return in_house(work)
+
+
+async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: str) -> "Draft":
+    """Look at everything that can be wrong, cheapest first; then cut the table."""
+    from batchmill.errors import InvalidSetting, InvalidTarget
+    from batchmill.service.create import Wish
+
+    named = house.market.named(asked.model, asked.lane)
+    house.market.supplier(named.provider, named.lane)
+    if lacking := house.market.missing(named.provider):
+        raise InvalidSetting(f"provider {named.provider} cannot be used yet: {lacking}.")
+    batch_id = house.ids.batch()
+
+    def prepare() -> Wish:
+        source = describe(asked, house.blobs, f"batches/{batch_id}/stdin")
+        out = target(asked, source, house.blobs)
+        if out == "-" and isinstance(shown, JsonLines):
+            raise InvalidTarget("--json needs standard output for itself: say -o OUT as well.")
+        return Wish(
+            batch_id=batch_id,
+            provider=named.provider,
+            lane=named.lane,
+            recipe=recipe(asked, named, source, house.blobs),
+            source=source,
+            target=out,
+            window_s=asked.window,
+            name=name,
+        )
+
+    reading = Reading(house.clock, stop, shown, batch_id)
+    try:
+        wish = await reading.watched(prepare)
+        return await reading.watched(lambda: house.creator.draft(wish, reading.hear))
+    except BaseException:
+        house.rows.drop(batch_id)  # what standard input left behind
+        raise
+
+
+async def _leave(house: "House", batch_id: str, shown: Screen) -> int:
+    shown.close()
+    click.echo(batch_id)
+    alive, _ = await house.turn.last_seen()
+    if not alive:
+        shown.say(
+            "accepted. No batchmill process is running, so nothing moves it yet: "
+            f"keep `batchmill work` running, or run: batchmill resume {batch_id}"
+        )
+    else:
+        shown.say(f"accepted. When it is finished: batchmill resume {batch_id}")
+    return 0

@@ -1,0 +1,176 @@
+"""What is said about a batch, in plain sentences and lines: no colour, no terminal."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from batchmill.cli import words
+from batchmill.core.failure import POLICIES, Failure
+from batchmill.core.shard import Shard, State
+
+if TYPE_CHECKING:
+    from batchmill.core.batch import Batch
+    from batchmill.service.inspect import View
+
+UNDER_WAY = (State.SUBMITTING, State.IN_PROGRESS, State.CANCELLING, State.COLLECTING)
+#: Classes in which buying a row once more, unchanged, may well end better.
+WORTH_A_RETRY = frozenset(
+    {
+        Failure.SERVER,
+        Failure.MISSING,
+        Failure.RATE_LIMITED,
+        Failure.QUOTA,
+        Failure.SCHEMA,
+        Failure.REFUSED,
+        Failure.INVALID_MEDIA,
+        Failure.CANARY,
+        Failure.BUDGET,
+        Failure.EXPIRED,
+    }
+)
+
+
+def model(batch: "Batch") -> str:
+    return f"{batch.provider}/{batch.recipe.model}"
+
+
+def outcomes(view: "View") -> str:
+    """Return `39,988 succeeded · 12 errored · 400 pending`, without the zeros."""
+    counts = view.counts
+    named = {
+        "succeeded": counts.succeeded,
+        "errored": counts.errored,
+        "canceled": counts.canceled,
+        "expired": counts.expired,
+        "pending": counts.pending,
+    }
+    return words.by_name(named) or "no rows"
+
+
+def states(view: "View") -> str:
+    found = Counter(shard.state for shard in view.shards)
+    return words.by_name({state.value.replace("_", " "): found[state] for state in State})
+
+
+def answered(view: "View") -> str:
+    return f"{words.number(view.answered)} of {words.number(view.counts.total)} answered"
+
+
+def failures(view: "View") -> str:
+    return " · ".join(f"{f} {words.number(n)}" for f, n in view.counts.failures.items())
+
+
+def speed(view: "View") -> str:
+    """Return `1,204 rows/s · 0:19 elapsed · 12–25 s left (rate so far)`."""
+    parts = [words.rate(view.rate), f"{words.stopwatch(view.elapsed_s)} elapsed"]
+    if view.eta is not None:
+        parts.append(words.interval(view.eta, " left"))
+    return " · ".join(parts)
+
+
+def spent(view: "View") -> str:
+    usage = view.counts.usage
+    tokens = f"{words.number(usage.input_tokens)} in · {words.number(usage.output_tokens)} out"
+    return f"{tokens} · {words.money(view.counts.cost_usd)}"
+
+
+def begun(batch: "Batch", shards: int) -> str:
+    return (
+        f"{batch.id}: {words.plural(batch.rows, 'row')} in {words.plural(shards, 'shard')} "
+        f"for {model(batch)} ({batch.lane} lane)"
+    )
+
+
+def interrupted(view: "View", *, moved_by_other: bool) -> str:
+    """Say in one sentence what goes on without us, and what does not."""
+    id = view.batch.id
+    if moved_by_other:
+        return (
+            f"stopped watching {id}; another batchmill process goes on moving it. "
+            f"Look again: batchmill watch {id}"
+        )
+    run = f"batchmill resume {id} (or keep `batchmill work` running)"
+    if view.batch.lane == "live":
+        done = f"{words.number(view.answered)} of {words.number(view.counts.total)} rows"
+        return f"{id} stands still until you run: {run}; {done} are finished and kept."
+    return f"stopped watching {id}. {_upstream(view)} {run}."
+
+
+def _upstream(view: "View") -> str:
+    """Say how many shards go on upstream and how many wait here, up to `until you run:`."""
+    found = Counter(_whereabouts(shard) for shard in view.shards)
+    total, away, here = len(view.shards), found["upstream"], found["here"]
+    done = f" ({words.number(found['done'])} done before)" if found["done"] else ""
+    doubt = (
+        f"; {found['in doubt']} in the middle of being submitted, to be looked up first"
+        if found["in doubt"]
+        else ""
+    )
+    wait = "waits" if here == 1 else "wait"
+    if not away:
+        return f"No shard is upstream{done}{doubt}; {here} of {total} {wait} until you run:"
+    go = "is submitted and goes on" if away == 1 else "are submitted and go on"
+    rest = f"{here} {wait} until" if here else "their answers are fetched when"
+    return f"{away} of {total} shards {go} upstream{done}{doubt}; {rest} you run:"
+
+
+def _whereabouts(shard: Shard) -> str:
+    if shard.state is State.SETTLED:
+        return "done"
+    if shard.state is State.SUBMITTING:
+        return "in doubt"
+    return "upstream" if shard.upstream_id is not None else "here"
+
+
+def held(batch: "Batch") -> str:
+    """Return the provider's words, and what to do."""
+    return (
+        f"{batch.id} is held: {batch.held.rstrip('.')}. Nothing more is offered until you have "
+        f"mended that and run: batchmill resume {batch.id}"
+    )
+
+
+def receipt(view: "View", out: str | None) -> list[str]:
+    """Return what became of a batch and what it came to, line by line."""
+    counts, batch = view.counts, view.batch
+    overall = counts.total / view.elapsed_s if view.elapsed_s > 0 else None
+    named = f" “{batch.name}”" if batch.name else ""
+    pairs = [("rows", f"{words.number(counts.total)}: {outcomes(view)}")]
+    pairs += [
+        (
+            "failures" if i == 0 else "",
+            f"{f} {words.number(n)} – {POLICIES[f].hint}",
+        )
+        for i, (f, n) in enumerate(counts.failures.items())
+    ]
+    if counts.retried:
+        pairs.append(("attempts", f"{words.number(counts.retried)} beyond the first"))
+    usage = counts.usage
+    tokens = f"{words.number(usage.input_tokens)} in · {words.number(usage.output_tokens)} out"
+    pairs.append(("tokens", tokens))
+    pairs.append(("cost", words.money(counts.cost_usd)))
+    took = words.duration(view.elapsed_s)
+    pairs.append(("time", took + (f" · {words.rate(overall)}" if counts.total and overall else "")))
+    if out is not None:
+        from batchmill.rows.places import shown  # with it comes pyarrow
+
+        pairs.append(("answers", "standard output" if out == "-" else shown(out)))
+    lines = [f"{batch.id}{named} {view.status.value} · {model(batch)}", ""]
+    lines += words.columns(pairs, indent=2)
+    if counts.unsuccessful:
+        lines += ["", *what_helps(view)]
+    return lines
+
+
+def what_helps(view: "View") -> list[str]:
+    """Say which command brings further the rows that did not succeed."""
+    id, failed = view.batch.id, view.counts.failures
+    if view.batch.cancel_wanted:
+        return ["  It was cancelled; run the table again for what is missing."]
+    if Failure.DEADLINE in failed or (Failure.EXPIRED in failed and view.batch.deadline):
+        return ["  The window was over: run the table again with a longer --window."]
+    worth = [failure for failure in failed if failure in WORTH_A_RETRY]
+    if not worth:
+        return ["  Unchanged they would fail again: mend table or flags, and run it again."]
+    few = len(worth) < len(failed)
+    chosen = "".join(f" --class {failure}" for failure in worth) if few else ""
+    return [f"  Offer them again: batchmill retry {id}{chosen}"]

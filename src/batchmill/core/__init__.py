@@ -1,0 +1,1 @@
+"""What is true: pure values and functions. Imports nothing of the house but its errors."""

@@ -1,0 +1,132 @@
+"""Which rows go where next: first offers, and what becomes of the rows that failed. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from batchmill.core.batch import Batch
+from batchmill.core.failure import POLICIES, Failure, Hold, Patience
+from batchmill.core.limits import Range
+from batchmill.core.rowset import NO_ROWS, RowSet, compact, row_range
+from batchmill.core.shard import Event, Refused, Shard, Vanished
+
+
+def shard_id_of(batch_id: str, n: int) -> str:
+    return f"{batch_id}-{n:04d}"
+
+
+def first_shards(batch: Batch, ranges: Iterable[Range]) -> list[Shard]:
+    """Return one shard for each range of the freshly cut table."""
+    return [
+        Shard(
+            id=shard_id_of(batch.id, r.n),
+            batch_id=batch.id,
+            n=r.n,
+            provider=batch.provider,
+            lane=batch.lane,
+            rows=row_range(r.start, r.count),
+        )
+        for r in ranges
+    ]
+
+
+def times_failed(
+    rows: RowSet, failure: Failure, shards: Iterable[Shard]
+) -> list[tuple[int, RowSet]]:
+    """Split *rows* by how often each has failed in this class so far: (times, rows), ascending."""
+    by_times: dict[int, RowSet] = {0: rows}
+    for shard in shards:
+        again = shard.tally.failed.get(failure, NO_ROWS) & rows
+        if not again:
+            continue
+        after: dict[int, RowSet] = {}
+        for times, group in by_times.items():
+            after[times] = after.get(times, NO_ROWS) | (group - again)
+            after[times + 1] = after.get(times + 1, NO_ROWS) | (group & again)
+        by_times = after
+    return [(times, group) for times, group in sorted(by_times.items()) if group]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequel:
+    """What follows from a settled shard: new shards, and perhaps a hold on the whole batch."""
+
+    shards: tuple[Shard, ...] = ()
+    hold: str = ""
+
+
+def sequel(
+    batch: Batch,
+    settled: Shard,
+    event: Event,
+    others: Sequence[Shard],
+    patience: Patience,
+    now: float,
+) -> Sequel:
+    """
+    Decide what becomes of the rows of a shard that *event* has just settled.
+
+    Rows that may be tried again go into one new shard for each wait, soonest first; the rest is
+    final. *others* are the batch's other shards, settled or not: they are the rows' history.
+    """
+    stop = batch.cancel_wanted or (batch.deadline is not None and now >= batch.deadline)
+    failed = settled.tally.failed
+    hold = _hold(failed, settled.note)
+    # A refusal of the whole shard repeats itself; a vanished one was paid for: only with consent.
+    if stop or (isinstance(event, Refused | Vanished) and not hold):
+        return Sequel()
+    waits: dict[float, RowSet] = {}
+    for failure, rows in failed.items():
+        for times, group in times_failed(rows, failure, (*others, settled)):
+            if patience.allows(failure, times):
+                wait_s = patience.backoff_s(failure, times)
+                waits[wait_s] = waits.get(wait_s, NO_ROWS) | group
+    n = max((s.n for s in others), default=0)
+    first = max(n, settled.n) + 1
+    shards = (
+        _again(settled, first + i, rows, now + wait_s)
+        for i, (wait_s, rows) in enumerate(sorted(waits.items()))
+    )
+    return Sequel(tuple(shards), hold)
+
+
+def retry(
+    shards: Sequence[Shard],
+    failed: Mapping[Failure, RowSet],
+    classes: Iterable[Failure],
+    now: float,
+) -> list[Shard]:
+    """
+    Return new shards for the finally failed rows of *classes*, as a person asked for them.
+
+    One for each shard they were last offered in, so that every one of them fits upstream.
+    """
+    wanted = NO_ROWS
+    for failure in classes:
+        wanted |= failed.get(failure, NO_ROWS)
+    found: list[Shard] = []
+    first = max((s.n for s in shards), default=0) + 1
+    for shard in sorted(shards, key=lambda s: -s.n):
+        if rows := shard.rows & wanted:
+            found.append(_again(shard, first + len(found), rows, now))
+            wanted -= rows
+    return found
+
+
+def _again(before: Shard, n: int, rows: RowSet, due_at: float) -> Shard:
+    return Shard(
+        id=shard_id_of(before.batch_id, n),
+        batch_id=before.batch_id,
+        n=n,
+        provider=before.provider,
+        lane=before.lane,
+        rows=compact(rows),
+        attempt=before.attempt + 1,
+        due_at=due_at,
+    )
+
+
+def _hold(failed: Mapping[Failure, RowSet], words: str) -> str:
+    for failure, rows in failed.items():
+        if rows and POLICIES[failure].hold is Hold.BATCH:
+            return words or POLICIES[failure].hint
+    return ""

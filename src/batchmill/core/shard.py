@@ -1,0 +1,355 @@
+"""
+The life of a shard, on one screen.
+
+A *shard* is the slice of a batch that travels to one provider as one upstream batch.
+
+Rule 1. Only this file decides which state follows which.
+Rule 2. No I/O, no clock, no randomness here: the world arrives as events.
+Rule 3. Replaying a shard's events through `advance` rebuilds it exactly. That is recovery.
+
+    planned ──▶ submitting ──▶ in_progress ──▶ collecting ──▶ settled
+       ▲            │               │               ▲
+       └────────────┘               └─▶ cancelling ─┘
+     provably not accepted
+
+Money is spent in one place: between `Submitting` and its answer. `Submitting` is durable before the
+provider hears anything; while it stands nobody calls, and once its lease and the provider's listing
+lag are over, the provider is asked whether it has the shard (FIND). Only a clear no leads back to
+`planned`. An id that arrives after that no is still welcome there: a paid batch is never dropped.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum, auto
+from functools import reduce
+from typing import Final
+
+from batchmill.core.failure import Failure
+from batchmill.core.outcome import Usage
+from batchmill.core.rowset import NO_ROWS, RowSet
+from batchmill.errors import IllegalTransition
+
+
+class State(StrEnum):
+    PLANNED = auto()  # cut from the batch; the provider has accepted nothing
+    SUBMITTING = auto()  # offered, or about to be; we do not know yet whether it was accepted
+    IN_PROGRESS = auto()  # accepted; the provider is working
+    CANCELLING = auto()  # accepted; we asked the provider to stop
+    COLLECTING = auto()  # the provider is finished; results wait to be fetched
+    SETTLED = auto()  # every request in the shard has an outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an upstream batch is, in rows, as far as the provider tells."""
+
+    succeeded: int = 0
+    errored: int = 0
+    note: str = ""  #: what a person should know now, e.g. "endpoint does not answer since 14:02"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a collected shard brought."""
+
+    succeeded: int = 0
+    failed: Mapping[Failure, RowSet] = field(default_factory=dict[Failure, RowSet])
+    usage: Usage = Usage()
+    cost_usd: Decimal | None = None  #: None where no price is known
+    foreign: int = 0  #: lines that belong to no row of the shard: counted, kept aside, never used
+    duplicate: int = 0  #: further lines for a row that had one already
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What can be repeated for nothing is done, e.g. the input file is uploaded as `ref`."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitting:
+    """Intent: durable before the provider is called, so that a crash cannot hide the attempt."""
+
+    at: float  #: no upstream batch of this shard is older than the first of these
+    owner: str
+    lease_until: float  #: until then nobody but the owner may talk about this shard
+    find_at: float  #: earlier, a look-up proves nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has it. Provisional: recognised by time and count alone, not yet by its ids."""
+
+    upstream_id: str
+    check_at: float = 0.0
+    provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotAccepted:
+    """The provider said no for now, or provably never heard us: safe to offer again."""
+
+    retry_at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """Looked up, and the provider provably does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CannotTell:
+    """Looked up without a clear answer: look again, and do not offer it."""
+
+    retry_at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider will never take it in this form."""
+
+    reason: str
+    failure: Failure = Failure.INVALID_REQUEST
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Given up before any provider had it; the rows were never offered."""
+
+    failure: Failure = Failure.CANCELED
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    check_at: float
+    progress: Progress = Progress()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSent:
+    check_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Completed, expired, cancelled or failed upstream: in every case there may be paid results."""
+
+    progress: Progress = Progress()
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A call that costs nothing to repeat failed; it is repeated at `retry_at`."""
+
+    retry_at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The results are safe here, in segments that carry the name `kept`."""
+
+    kept: str
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class NotOurs:
+    """The results name other custom_ids: this upstream batch was never ours."""
+
+    find_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Gone upstream for good. What was paid is lost; bought again only with consent."""
+
+    reason: str
+
+
+Event = (
+    Prepared
+    | Submitting
+    | Accepted
+    | NotAccepted
+    | NotThere
+    | CannotTell
+    | Refused
+    | Dropped
+    | Progressed
+    | CancelSent
+    | Ended
+    | Postponed
+    | Collected
+    | NotOurs
+    | Vanished
+)
+
+TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = {
+    (State.PLANNED, Prepared): State.PLANNED,
+    (State.PLANNED, Postponed): State.PLANNED,
+    (State.PLANNED, Submitting): State.SUBMITTING,
+    (State.PLANNED, Accepted): State.IN_PROGRESS,  # a late answer, after NotThere
+    (State.PLANNED, Refused): State.SETTLED,
+    (State.PLANNED, Dropped): State.SETTLED,
+    (State.SUBMITTING, Accepted): State.IN_PROGRESS,
+    (State.SUBMITTING, NotAccepted): State.PLANNED,
+    (State.SUBMITTING, NotThere): State.PLANNED,
+    (State.SUBMITTING, CannotTell): State.SUBMITTING,
+    (State.SUBMITTING, Refused): State.SETTLED,
+    (State.IN_PROGRESS, Progressed): State.IN_PROGRESS,
+    (State.IN_PROGRESS, Postponed): State.IN_PROGRESS,
+    (State.IN_PROGRESS, CancelSent): State.CANCELLING,
+    (State.IN_PROGRESS, Ended): State.COLLECTING,
+    (State.IN_PROGRESS, Vanished): State.SETTLED,
+    (State.CANCELLING, Progressed): State.CANCELLING,
+    (State.CANCELLING, Postponed): State.CANCELLING,
+    (State.CANCELLING, Ended): State.COLLECTING,
+    (State.CANCELLING, Vanished): State.SETTLED,
+    (State.COLLECTING, Postponed): State.COLLECTING,
+    (State.COLLECTING, Collected): State.SETTLED,
+    (State.COLLECTING, NotOurs): State.SUBMITTING,
+    (State.COLLECTING, Vanished): State.SETTLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A slice of a batch, and everything we know about its journey."""
+
+    id: str  #: batch id, dash, number with at least four digits
+    batch_id: str
+    n: int
+    provider: str
+    lane: str  #: `batch` or `live`
+    rows: RowSet
+    attempt: int = 1  #: 1 for the first offer of these rows, 2 for the next …
+    state: State = State.PLANNED
+    ref: str | None = None  #: what `prepare` returned
+    owner: str = ""  #: who holds, or last held, the creating call
+    lease_until: float = 0.0
+    submitted_at: float | None = None  #: when the first creating call was allowed; bounds look-ups
+    upstream_id: str | None = None
+    provisional: bool = False
+    strangers: tuple[str, ...] = ()  #: upstream ids that proved not to be ours
+    due_at: float = 0.0
+    progress: Progress = Progress()
+    note: str = ""  #: the last trouble, in one line; empty when all is well
+    trouble: int = 0  #: how often in a row a call had to be postponed; sets the next wait
+    kept: str = ""  #: name of its result segments, once collected
+    tally: Tally = Tally()
+    version: int = 0
+
+
+def advance(shard: Shard, event: Event) -> Shard:
+    """Return the shard as it is after *event*. The only way a shard changes."""
+    state = TRANSITIONS.get((shard.state, type(event)))
+    if state is None:
+        raise IllegalTransition(f"{shard.id}: {type(event).__name__} while {shard.state}")
+    return _changed(replace(shard, state=state, version=shard.version + 1), event)
+
+
+def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table of fifteen
+    match event:
+        case Prepared(ref):
+            return replace(shard, ref=ref, note="", trouble=0)
+        case Submitting(at=at, owner=owner, lease_until=lease_until, find_at=find_at):
+            first = at if shard.submitted_at is None else shard.submitted_at
+            return replace(
+                shard, owner=owner, lease_until=lease_until, due_at=find_at, submitted_at=first
+            )
+        case Accepted(upstream_id, check_at, provisional):
+            return replace(
+                shard,
+                upstream_id=upstream_id,
+                due_at=check_at,
+                provisional=provisional,
+                note="",
+                trouble=0,
+            )
+        case NotAccepted(at, reason) | CannotTell(at, reason) | Postponed(at, reason):
+            return replace(shard, due_at=at, note=reason, trouble=shard.trouble + 1)
+        case Progressed(check_at, progress):
+            return replace(shard, due_at=check_at, progress=progress, note=progress.note, trouble=0)
+        case CancelSent(check_at):
+            return replace(shard, due_at=check_at, note="", trouble=0)
+        case Ended(progress):
+            return replace(shard, progress=progress, due_at=0.0, note="", trouble=0)
+        case NotThere():
+            return replace(shard, due_at=0.0, trouble=0)
+        case NotOurs(find_at):
+            strangers = (*shard.strangers, shard.upstream_id or "")
+            return replace(
+                shard, upstream_id=None, provisional=False, due_at=find_at, strangers=strangers
+            )
+        case Collected(kept, tally):
+            return replace(shard, kept=kept, tally=tally, note="")
+        case Refused(reason, failure):
+            return replace(shard, note=reason, tally=Tally(failed={failure: shard.rows}))
+        case Dropped(failure):
+            return replace(shard, note="", tally=Tally(failed={failure: shard.rows}))
+        case Vanished(reason):
+            return replace(shard, note=reason, tally=Tally(failed={Failure.MISSING: shard.rows}))
+
+
+def rebuild(planned: Shard, events: Iterable[Event]) -> Shard:
+    """Return the shard a log of events leads to. The same function as in life: no second path."""
+    return reduce(advance, events, planned)
+
+
+class Command(StrEnum):
+    PREPARE = auto()  # do what costs nothing and can be repeated, most often the upload
+    SUBMIT = auto()  # the one call that spends money
+    FIND = auto()  # we crashed or the reply was lost: ask whether it arrived
+    CHECK = auto()  # ask how far it is
+    CANCEL = auto()  # ask the provider to stop
+    COLLECT = auto()  # fetch the results
+    DROP = auto()  # give it up; no provider has it
+
+
+def next_command(
+    shard: Shard, now: float, *, cancel_wanted: bool = False, held: bool = False, late: bool = False
+) -> Command | None:
+    """
+    Say what to do now about a shard; None: nothing, for the moment or for ever.
+
+    A cancel is a wish, a hold a fact of its batch, and *late* means that the deadline has passed.
+    """
+    due = shard.due_at <= now
+    stop = cancel_wanted or late
+    match shard.state:
+        case State.PLANNED if stop:
+            return Command.DROP
+        case State.PLANNED if held or not due:
+            return None
+        case State.PLANNED:
+            return Command.PREPARE if shard.ref is None else Command.SUBMIT
+        case State.SUBMITTING:
+            # Not even a cancel hurries this: before the lease is over a look-up proves nothing.
+            return Command.FIND if due else None
+        case State.IN_PROGRESS if stop and not shard.provisional and (due or shard.trouble == 0):
+            return Command.CANCEL
+        case State.IN_PROGRESS | State.CANCELLING:
+            return Command.CHECK if due else None
+        case State.COLLECTING:
+            return Command.COLLECT if due else None
+        case State.SETTLED:
+            return None
+
+
+NOTHING_FAILED: Final[RowSet] = NO_ROWS
+
+
+def failed_rows(shard: Shard) -> RowSet:
+    """Return every row of a settled shard that did not succeed."""
+    return reduce(lambda a, b: a | b, shard.tally.failed.values(), NO_ROWS)
+
+
+def mermaid() -> str:
+    """Return the lifecycle as a Mermaid diagram; `docs/lifecycle.md` holds it, tested."""
+    lines = [f"    {a} --> {b}: {e.__name__}" for (a, e), b in TRANSITIONS.items()]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {State.PLANNED}", *lines])

@@ -1,0 +1,95 @@
+"""
+Who we buy from. One file each; the file's name is the provider's name.
+
+Nothing else registers a provider. Another package brings one through the entry point group
+`batchmill.providers`; a table `[providers.NAME]` with a `kind` makes a further one of a known kind.
+"""
+
+import difflib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from batchmill.core.limits import Limits
+from batchmill.errors import UnknownProvider
+from batchmill.ports import Clock, Http, Ids, Provider
+
+GROUP = "batchmill.providers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """What a person may set for one provider (`[providers.NAME]`), defaults already filled in."""
+
+    base_url: str
+    key: str | None = None  #: from the environment; never logged, never stored
+    timeout_s: float = 60.0  #: a creating or control call
+    idle_timeout_s: float = 600.0  #: transfers and live answers: the longest silence
+    poll_s: float = 60.0
+    find_after_s: float = 60.0  #: wait after a lease has ended before a look-up
+    requests_max: int | None = None
+    options: Mapping[str, object] = field(default_factory=dict[str, object])  #: the provider's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a provider is handed when it is opened."""
+
+    name: str  #: as in `--model NAME/MODEL`; differs from the file's name for `kind = …`
+    lane: str  #: `batch` or `live`
+    knobs: Knobs
+    clock: Clock
+    ids: Ids
+    http: Callable[[], Http]  #: the one client, made at the first call
+    folder: Path  #: the provider's own place under BATCHMILL_HOME; made when first written to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSpec:
+    """What the house needs to know about a provider before it talks to it."""
+
+    title: str
+    base_url: str = ""
+    key_variable: str | None = None  #: None: no key is needed
+    key_required: bool = True
+    dialects: tuple[str, ...]
+    lanes: tuple[str, ...]  #: the first one is what `--lane auto` takes
+    limits: Limits
+    timeout_s: float = 60.0
+    poll_s: float = 60.0
+    listing_lag_s: float = 60.0  #: how long an accepted batch may stay out of its list
+    windows: tuple[str, ...] = ("24h",)
+    found_by: str = ""  #: how a lost submission is found again, in words
+    free: bool = False  #: it costs nothing, so `cost_usd` is 0 and not unknown
+    models: Callable[[Knobs], tuple[str, ...] | None] = lambda _: None  #: None: any name passes
+    ready: Callable[[Knobs], str | None] = lambda _: None  #: what is missing on this machine
+    open: Callable[[Context], Provider]
+
+
+def names() -> list[str]:
+    """Return every provider that can be named, ours and those of other packages."""
+    ours = {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+    return sorted(ours | {e.name for e in entry_points(group=GROUP)})
+
+
+def spec(name: str) -> ProviderSpec:
+    """Import the provider called *name*, and only that one, so that what it needs may be absent."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise UnknownProvider(
+            f"there is no provider called {name!r}. {hint}Known: {', '.join(names())}."
+        )
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return _checked(entry.load(), name)
+    return _checked(import_module(f"{__name__}.{name}").PROVIDER, name)
+
+
+def _checked(found: object, name: str) -> ProviderSpec:
+    if not isinstance(found, ProviderSpec):
+        raise UnknownProvider(f"provider {name!r}: PROVIDER must be a ProviderSpec, not {found!r}")
+    return found

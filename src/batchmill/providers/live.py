@@ -1,0 +1,256 @@
+"""
+Any live endpoint that speaks OpenAI's chat, responses or embeddings API, as a batch provider.
+
+`submit` makes a ledger named after the shard, so repeating it is safe and nothing is ever in doubt;
+the dispatcher sends the rows; the ledger is the result. A lost process is made good by `check`.
+"""
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Collection, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from batchmill.core.failure import Failure
+from batchmill.core.limits import MIB, Limits
+from batchmill.core.outcome import Result
+from batchmill.core.request import OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Request
+from batchmill.core.shard import Accepted, NotThere, Progress
+from batchmill.errors import Conflict, InvalidSetting, NotSent, ProviderBusy, ProviderGone
+from batchmill.live import ledger
+from batchmill.live.dispatcher import Dispatcher
+from batchmill.live.endpoint import Endpoint, Judge
+from batchmill.live.ledger import Stopped
+from batchmill.live.run import Run
+from batchmill.ports import Answer, Checked, Found, Offer, Provider
+from batchmill.providers import Context, Knobs, ProviderSpec
+from batchmill.wire import openai
+
+NOTHING: Final = Decimal(0)
+CONCURRENCY: Final = 64
+CONCURRENCY_MAX: Final = 10_000
+OPTIONS: Final = ("concurrency", "sensors")
+#: What the endpoint's own metrics are. Named already, so that settings need not change later; so
+#: far the pace follows its answers alone (429s, errors), whatever stands here.
+SENSORS: Final = ("none", "vllm", "sglang", "llamacpp")
+
+BY_WISH: Final = Stopped(Failure.CANCELED, "cancelled by wish before it was answered")
+
+
+class HttpEndpoint:
+    """An endpoint behind a base URL."""
+
+    def __init__(self, context: Context) -> None:
+        knobs = context.knobs
+        self.base_url = checked_base_url(context.name, knobs)
+        # Asked for now, so that wiring closes us before it closes the client.
+        self._http = context.http()
+        self._timeout_s = knobs.idle_timeout_s
+        self._headers = {"content-type": "application/json", "accept": "application/json"}
+        if knobs.key:
+            self._headers["authorization"] = f"Bearer {knobs.key.strip()}"
+
+    async def send(self, request: Request, url: str) -> Answer:
+        return await self._http.request(
+            "POST",
+            joined(self.base_url, url),
+            headers=self._headers,
+            body=request.body,
+            timeout_s=self._timeout_s,
+        )
+
+
+class LiveProvider:
+    """The six verbs over a dispatcher and a folder of ledgers."""
+
+    def __init__(
+        self,
+        context: Context,
+        endpoint: Endpoint,
+        *,
+        concurrency: int,
+        label: str,
+        judge: Judge = openai.result,
+        free: bool = False,
+    ) -> None:
+        self._free = free  # nothing is paid for its answers, so they cost 0 and not "unknown"
+        self._clock = context.clock
+        self._poll_s = context.knobs.poll_s
+        self._folder = context.folder / "ledgers"
+        self._judge = judge
+        self._dispatcher = Dispatcher(endpoint, context.clock, name=label, most=concurrency)
+        self._runs: dict[str, Run] = {}
+
+    async def prepare(self, offer: Offer) -> str:
+        return ""  # nothing is uploaded
+
+    async def submit(self, offer: Offer) -> str:
+        """Make the ledger and start. Repeating it changes nothing; it is never silent."""
+        if 0 < offer.send_before <= self._clock.awake():
+            raise NotSent(f"{offer.shard_id}: this process was held up for too long; not started")
+        await asyncio.to_thread(ledger.create, self._path(offer.shard_id))
+        if offer.shard_id not in self._runs:
+            self._start(self._run(offer))
+        return offer.shard_id
+
+    async def find(self, offer: Offer) -> Found:
+        there = self._path(offer.shard_id).exists()
+        return Accepted(offer.shard_id) if there else NotThere()
+
+    async def check(self, offer: Offer) -> Checked:
+        """Report, and take the run up again if it lost its process."""
+        run = self._runs.get(offer.shard_id) or await self._taken_up(offer)
+        if run.trouble is not None:
+            del self._runs[offer.shard_id]  # the next check starts it afresh, from its ledger
+            await self._dispatcher.drop(run)
+            if not isinstance(run.trouble, Conflict):
+                raise run.trouble
+            return Checked(False, self._progress(run, str(run.trouble)))
+        note = "" if run.ended else self._dispatcher.note
+        return Checked(run.ended, self._progress(run, note))
+
+    async def cancel(self, offer: Offer) -> None:
+        """Stop it: connections of rows in flight are closed, rows not done become canceled."""
+        run = self._runs.get(offer.shard_id)
+        if run is None:
+            if not self._path(offer.shard_id).exists():
+                return
+            run = await self._taken_up(offer)
+        await self._dispatcher.stop(run, BY_WISH)
+        if run.trouble is not None:  # the wish is in no ledger yet: it has to be said again
+            again_at = self._clock.now() + self._poll_s
+            raise ProviderBusy(str(run.trouble), retry_at=again_at) from run.trouble
+
+    async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
+        chunks = ledger.read(self._found_path(offer))
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield [replace(r, cost_usd=NOTHING) for r in chunk] if self._free else chunk
+
+    async def forget(self, shard_id: str) -> None:
+        """Remove the ledger of a shard whose results are safe elsewhere. Twice is no error."""
+        run = self._runs.pop(shard_id, None)
+        if run is not None and not run.ended:
+            await self._dispatcher.drop(run)
+        self._path(shard_id).unlink(missing_ok=True)
+
+    async def aclose(self) -> None:
+        """Stop sending; a later process goes on where the ledgers end."""
+        await self._dispatcher.aclose()
+        self._runs.clear()
+
+    async def _taken_up(self, offer: Offer) -> Run:
+        """Return a run made from its ledger; started, unless that is already whole."""
+        found = await asyncio.to_thread(ledger.replay, self._found_path(offer))
+        if (run := self._runs.get(offer.shard_id)) is not None:
+            return run  # made by another call while we read
+        run = self._run(offer)
+        run.remember(found)
+        if len(found.done) >= offer.count:
+            run.ended = True
+            self._runs[offer.shard_id] = run
+        else:
+            self._start(run)
+        return run
+
+    def _run(self, offer: Offer) -> Run:
+        return Run(
+            shard_id=offer.shard_id,
+            url=offer.url,
+            dialect=offer.dialect,
+            judge=self._judge,
+            requests=offer.requests,
+            path=self._path(offer.shard_id),
+        )
+
+    def _start(self, run: Run) -> None:
+        self._runs[run.shard_id] = run
+        self._dispatcher.start(run)
+
+    def _progress(self, run: Run, note: str) -> Progress:
+        return Progress(succeeded=run.succeeded, errored=run.unsuccessful, note=note)
+
+    def _path(self, shard_id: str) -> Path:
+        return self._folder / f"{shard_id}.ledger"
+
+    def _found_path(self, offer: Offer) -> Path:
+        path = self._path(offer.shard_id)
+        if not path.exists():
+            raise ProviderGone(f"{path}: the ledger of this shard is gone")
+        return path
+
+
+def joined(base_url: str, url: str) -> str:
+    """Return where a request line's url lies at an endpoint whose base URL holds the version."""
+    return base_url.rstrip("/") + url.removeprefix("/v1")
+
+
+def checked_base_url(name: str, knobs: Knobs) -> str:
+    parts = urlsplit(knobs.base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        said = f"{knobs.base_url!r} is no http(s) URL" if knobs.base_url else "it is not set"
+        raise InvalidSetting(
+            f"provider {name} needs a base_url: {said}. Write under [providers.{name}] in "
+            'batchmill.toml e.g. base_url = "http://localhost:8000/v1".'
+        )
+    return knobs.base_url
+
+
+def known_options(name: str, knobs: Knobs, known: Collection[str]) -> None:
+    """Raise `InvalidSetting` for a knob this provider does not have, with the nearest name."""
+    for option in knobs.options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise InvalidSetting(
+                f"[providers.{name}] has no setting {option!r}. {hint}"
+                f"Its own are: {', '.join(sorted(known))}."
+            )
+
+
+def whole_number(name: str, knobs: Knobs, option: str, default: int, most: int) -> int:
+    """Return a knob that must be a whole number from 1 to *most*."""
+    value = knobs.options.get(option, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise InvalidSetting(
+            f"[providers.{name}] {option} = {value!r}: expected a whole number from 1 to {most:,}."
+        )
+    return value
+
+
+def _open(context: Context) -> Provider:
+    known_options(context.name, context.knobs, OPTIONS)
+    sensors = context.knobs.options.get("sensors", "none")
+    if sensors not in SENSORS:
+        raise InvalidSetting(
+            f"[providers.{context.name}] sensors = {sensors!r}: "
+            f"expected one of {', '.join(SENSORS)}."
+        )
+    endpoint = HttpEndpoint(context)
+    return LiveProvider(
+        context,
+        endpoint,
+        concurrency=whole_number(
+            context.name, context.knobs, "concurrency", CONCURRENCY, CONCURRENCY_MAX
+        ),
+        label=f"endpoint {endpoint.base_url}",
+    )
+
+
+PROVIDER = ProviderSpec(
+    title="Any live endpoint with OpenAI's API (vLLM, SGLang, llama.cpp, Ollama, a vendor's)",
+    key_required=False,
+    dialects=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS),
+    lanes=("live",),
+    # Nothing upstream limits a shard. Ten thousand rows keep progress, retries and replays cheap.
+    limits=Limits(requests_max=10_000, bytes_max=256 * MIB, request_bytes_max=32 * MIB),
+    timeout_s=5.0,  # creating a run is local
+    poll_s=0.5,
+    listing_lag_s=0.0,
+    found_by="its ledger, a file named after the shard",
+    ready=lambda knobs: None if knobs.base_url else "set base_url",
+    open=_open,
+)

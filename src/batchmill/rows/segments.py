@@ -1,0 +1,116 @@
+"""Segments of requests and of results: the `ports.Rows` of the house."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import chain, islice, repeat
+from typing import BinaryIO
+
+from batchmill.core.batch import Batch, Recipe, Source
+from batchmill.core.limits import Limits, Range
+from batchmill.core.outcome import Result
+from batchmill.core.request import Request
+from batchmill.core.rowset import RowSet, row_range
+from batchmill.core.shard import Shard
+from batchmill.errors import StorageTrouble
+from batchmill.ports import Blobs, Cutting, Kept
+from batchmill.rows.cutting import cut_table
+from batchmill.rows.keeping import keep_results
+
+#: A chunk of requests has no more rows and about no more bytes than this.
+CHUNK_ROWS = 4096
+CHUNK_BYTES = 4 << 20
+
+
+def requests_key(batch_id: str, n: int) -> str:
+    return f"batches/{batch_id}/requests/{n:05d}.jsonl"
+
+
+class Segments:
+    """`ports.Rows` over any `ports.Blobs`."""
+
+    def __init__(self, blobs: Blobs, *, local_images: bool = True) -> None:
+        """*local_images*: whether a cell may name an image file of this machine."""
+        self._blobs = blobs
+        self._local_images = local_images
+
+    def cut(
+        self,
+        batch_id: str,
+        recipe: Recipe,
+        source: Source,
+        limits: Limits,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Cutting:
+        """Render every row and write the request segments; see `ports.Rows.cut`."""
+        try:
+            return cut_table(
+                recipe,
+                source,
+                self._blobs,
+                limits,
+                lambda n: self._blobs.create(requests_key(batch_id, n)),
+                progress,
+                local_images=self._local_images,
+            )
+        except BaseException:
+            self.drop(batch_id)
+            raise
+
+    async def requests(
+        self, batch: Batch, ranges: Sequence[Range], shard: Shard
+    ) -> AsyncIterator[Sequence[Request]]:
+        """Yield the shard's requests in row order, under the shard's custom_ids."""
+        for origin in ranges:
+            wanted = shard.rows & row_range(origin.start, origin.count)
+            if not wanted:
+                continue
+            chunks = self._stored(batch.id, origin, shard.id, wanted)
+            # Files are read beside the event loop; a chunk at a time, as a thread costs 50 µs.
+            while chunk := await asyncio.to_thread(next, chunks, None):
+                yield chunk
+
+    def _stored(
+        self, batch_id: str, origin: Range, shard_id: str, wanted: RowSet
+    ) -> Iterator[list[Request]]:
+        key = requests_key(batch_id, origin.n)
+        with self._blobs.open(key) as file:
+            chunk: list[Request] = []
+            size = 0
+            for row, line in _lines(file, origin, wanted):
+                if not line.endswith(b"\n"):
+                    raise StorageTrouble(f"{key}: ends before row {row + 1}. Is the disk damaged?")
+                body = line[:-1]
+                chunk.append(Request(f"{shard_id}-{row}", body))
+                size += len(body)
+                if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
+                    yield chunk
+                    chunk, size = [], 0
+            if chunk:
+                yield chunk
+
+    async def keep(
+        self,
+        batch: Batch,
+        ranges: Sequence[Range],
+        shard: Shard,
+        name: str,
+        results: AsyncIterator[Sequence[Result]],
+    ) -> Kept:
+        """Judge and write results, one segment for each origin range; see `ports.Rows.keep`."""
+        return await keep_results(self._blobs, batch, ranges, shard, name, results)
+
+    def drop(self, batch_id: str) -> None:
+        """Remove every segment of a batch that was never created."""
+        self._blobs.delete(f"batches/{batch_id}/")
+
+
+def _lines(file: BinaryIO, origin: Range, wanted: RowSet) -> Iterator[tuple[int, bytes]]:
+    """Yield (row, line) of the wanted rows, skipping quickly over the others."""
+    if len(wanted) == origin.count:
+        rows = range(origin.start, origin.start + origin.count)
+        yield from zip(rows, chain(file, repeat(b"")), strict=False)
+        return
+    at = origin.start
+    for row in wanted:
+        yield row, next(islice(file, row - at, None), b"")
+        at = row + 1

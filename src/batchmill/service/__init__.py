@@ -1,0 +1,1 @@
+"""What the house can do: one verb a file, speaking only to ports and core."""

@@ -1,0 +1,269 @@
+"""
+Take a due shard one step further: decide (pure), do (one call), record (one transaction).
+
+No asyncio primitive may be used here: the simulation drives these coroutines by hand, one await at
+a time, and lets processes die between any two of them.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from batchmill.core import plan
+from batchmill.core.batch import Batch
+from batchmill.core.failure import Failure, Patience
+from batchmill.core.outcome import Outcome, Result
+from batchmill.core.shard import (
+    TRANSITIONS,
+    Accepted,
+    CancelSent,
+    CannotTell,
+    Collected,
+    Command,
+    Dropped,
+    Ended,
+    Event,
+    NotAccepted,
+    NotOurs,
+    Postponed,
+    Prepared,
+    Progressed,
+    Refused,
+    Shard,
+    State,
+    Submitting,
+    Vanished,
+    advance,
+    next_command,
+)
+from batchmill.errors import (
+    NotSent,
+    Overtaken,
+    ProviderBroke,
+    ProviderBusy,
+    ProviderError,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+    UserError,
+)
+from batchmill.ports import Clock, Ids, Offer, Rows, Store, Supplier, Suppliers
+
+#: A creating call leaves within this time of its intent, or not at all; the lease covers both.
+LEAVE_WITHIN_S = 0.5
+
+ENDINGS = (Collected, Refused, Dropped, Vanished)
+
+
+def is_late(batch: Batch, now: float) -> bool:
+    return batch.deadline is not None and now >= batch.deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advancer:
+    """Everything one step of a shard's life needs."""
+
+    clock: Clock
+    ids: Ids
+    store: Store
+    rows: Rows
+    suppliers: Suppliers
+    patience: Patience
+    owner: str  #: this process
+
+    async def advance(self, shard_id: str) -> Shard:
+        """Do what is to be done about a shard now. Raises `Overtaken` if somebody else did it."""
+        shard, batch = await self.store.shard(shard_id)
+        now = self.clock.now()
+        command = next_command(
+            shard,
+            now,
+            cancel_wanted=batch.cancel_wanted,
+            held=bool(batch.held),
+            late=is_late(batch, now),
+        )
+        if command is None:
+            return shard
+        if command is Command.DROP:
+            wished = Failure.CANCELED if batch.cancel_wanted else Failure.DEADLINE
+            return await self._settle(shard, batch, Dropped(wished))
+        try:
+            supplier = self.suppliers(shard.provider, shard.lane)
+        except UserError as error:
+            return await self._cannot_work(shard, error)
+        if command is Command.SUBMIT:
+            return await self._submit(shard, batch, supplier)
+        event, hold = await self._ask(command, shard, batch, supplier)
+        return await self._record(shard, batch, event, hold)
+
+    async def _record(self, shard: Shard, batch: Batch, event: Event, hold: str = "") -> Shard:
+        if isinstance(event, ENDINGS):
+            return await self._settle(shard, batch, event)
+        return await self.store.record(shard, event, self.clock.now(), hold=hold)
+
+    # -- the one call that spends money -------------------------------------------------------
+
+    async def _submit(self, shard: Shard, batch: Batch, supplier: Supplier) -> Shard:
+        now, awake = self.clock.now(), self.clock.awake()
+        lease_until = now + LEAVE_WITHIN_S + supplier.timeout_s
+        find_at = lease_until + supplier.find_after_s
+        intent = Submitting(at=now, owner=self.owner, lease_until=lease_until, find_at=find_at)
+        shard = await self.store.record(shard, intent, now)
+        offer = await self._offer(shard, batch, send_before=awake + LEAVE_WITHIN_S)
+        try:
+            upstream_id = await supplier.provider.submit(offer)
+        except (ProviderBusy, NotSent) as error:
+            retry_at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))
+            event: Event = NotAccepted(retry_at, _words(error))
+        except ProviderRefused as refusal:
+            if refusal.failure == Failure.ACCOUNT:
+                words = _words(refusal)
+                event = NotAccepted(self._again_at(shard), words)
+                return await self.store.record(shard, event, self.clock.now(), hold=words)
+            event = Refused(_words(refusal), Failure(refusal.failure))
+        except ProviderError:
+            # Silent, or not in its own protocol: it may have accepted. Never a second call, always
+            # a look-up: `due_at` is already the moment from which one proves something.
+            return shard
+        else:
+            return await self._accepted(shard, upstream_id, supplier.poll_s)
+        return await self._record(shard, batch, event)
+
+    async def _accepted(self, shard: Shard, upstream_id: str, poll_s: float) -> Shard:
+        """Record a paid upstream id, however late: it is never dropped."""
+        while True:
+            event = Accepted(upstream_id, self.clock.now() + poll_s)
+            try:
+                return await self.store.record(shard, event, self.clock.now())
+            except Overtaken:
+                shard, _ = await self.store.shard(shard.id)
+            if shard.upstream_id == upstream_id:
+                return shard
+            if shard.upstream_id is not None or (shard.state, Accepted) not in TRANSITIONS:
+                await self.store.stray(shard.id, upstream_id, self.clock.now())
+                return shard
+
+    # -- the calls that can be repeated for nothing ---------------------------------------------
+
+    async def _ask(
+        self, command: Command, shard: Shard, batch: Batch, supplier: Supplier
+    ) -> tuple[Event, str]:
+        """Make one call; return the event it amounts to, and why the batch must be held, if so."""
+        try:
+            return await self._call(command, shard, batch, supplier), ""
+        except ProviderGone as gone:
+            if shard.state in (State.IN_PROGRESS, State.CANCELLING, State.COLLECTING):
+                return Vanished(_words(gone)), ""
+            return self._later(shard, gone), ""
+        except ProviderRefused as refusal:
+            if refusal.failure == Failure.ACCOUNT:
+                return self._later(shard, refusal), _words(refusal)
+            if shard.state is State.PLANNED:
+                return Refused(_words(refusal), Failure(refusal.failure)), ""
+            return self._later(shard, refusal), ""
+        except (ProviderBusy, ProviderSilent, ProviderBroke, NotSent) as error:
+            return self._later(shard, error), ""
+
+    def _later(self, shard: Shard, error: Exception) -> Event:
+        at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))
+        if shard.state is State.SUBMITTING:
+            return CannotTell(at, _words(error))
+        return Postponed(at, _words(error))
+
+    async def _call(
+        self, command: Command, shard: Shard, batch: Batch, supplier: Supplier
+    ) -> Event:
+        offer = await self._offer(shard, batch)
+        provider, now = supplier.provider, self.clock.now
+        match command:
+            case Command.PREPARE:
+                return Prepared(await provider.prepare(offer))
+            case Command.FIND:
+                return await provider.find(offer)
+            case Command.CHECK:
+                checked = await provider.check(offer)
+                if checked.ended:
+                    return Ended(checked.progress)
+                return Progressed(now() + supplier.poll_s, checked.progress)
+            case Command.CANCEL:
+                await provider.cancel(offer)
+                return CancelSent(now() + supplier.poll_s)
+            case _:
+                return await self._collect(offer, shard, batch, supplier)
+
+    async def _collect(self, offer: Offer, shard: Shard, batch: Batch, supplier: Supplier) -> Event:
+        ranges = await self.store.ranges(batch.id)
+        results = supplier.provider.results(offer)
+        if not batch.cancel_wanted and is_late(batch, self.clock.now()):
+            results = _expired(results)
+        # A name of its own: of two workers that collect at once, the record says whose files count.
+        name = f"{shard.n:04d}-{self.ids.token()}"
+        kept = await self.rows.keep(batch, ranges, shard, name, results)
+        if shard.provisional and not kept.ours:
+            return NotOurs(self.clock.now() + supplier.find_after_s)
+        return Collected(kept.name, kept.tally)
+
+    # -- recording ------------------------------------------------------------------------------
+
+    async def _settle(self, shard: Shard, batch: Batch, event: Event) -> Shard:
+        """Settle the shard and insert its successors in one transaction."""
+        while True:
+            batch = await self.store.batch(batch.id)  # before its shards: its version guards them
+            others = [s for s in await self.store.shards(batch.id) if s.id != shard.id]
+            now = self.clock.now()
+            sequel = plan.sequel(batch, advance(shard, event), event, others, self.patience, now)
+            try:
+                return await self.store.settle(shard, event, now, batch, sequel.shards, sequel.hold)
+            except Overtaken:
+                current, _ = await self.store.shard(shard.id)
+                if current.version != shard.version:
+                    raise
+                # Only the batch was changed meanwhile, e.g. by a sister shard: plan anew, and do
+                # not fetch the results a second time.
+
+    async def _cannot_work(self, shard: Shard, error: UserError) -> Shard:
+        event = self._later(shard, error)
+        return await self.store.record(shard, event, self.clock.now(), hold=_words(error))
+
+    def _again_at(self, shard: Shard) -> float:
+        wait_s = self.patience.backoff_s(Failure.SERVER, shard.trouble + 1)
+        return self.clock.now() + wait_s
+
+    async def _offer(self, shard: Shard, batch: Batch, *, send_before: float = 0.0) -> Offer:
+        ranges = await self.store.ranges(batch.id)
+        now = self.clock.now()
+        return Offer(
+            shard_id=shard.id,
+            dialect=batch.recipe.dialect,
+            url=batch.recipe.url,
+            model=batch.recipe.model,
+            count=len(shard.rows),
+            requests=lambda: self.rows.requests(batch, ranges, shard),
+            window_s=None if batch.deadline is None else batch.deadline - now,
+            ref=shard.ref,
+            upstream_id=shard.upstream_id,
+            submitted_at=shard.submitted_at,
+            strangers=shard.strangers,
+            send_before=send_before,
+        )
+
+
+async def _expired(
+    results: AsyncIterator[Sequence[Result]],
+) -> AsyncIterator[Sequence[Result]]:
+    """Call by its name what the deadline, not a wish, has cancelled."""
+    async for chunk in results:
+        yield [
+            msgspec.structs.replace(r, outcome=Outcome.EXPIRED, failure=Failure.EXPIRED)
+            if r.failure is Failure.CANCELED
+            else r
+            for r in chunk
+        ]
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:1000] or type(error).__name__
+
+
+__all__ = ["LEAVE_WITHIN_S", "Advancer", "is_late"]

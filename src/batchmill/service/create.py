@@ -1,0 +1,71 @@
+"""Accept a table: cut it (blocking, nothing spent), then make the batch in one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchmill.core.batch import Batch, Recipe, Source
+from batchmill.core.limits import Range
+from batchmill.core.plan import first_shards
+from batchmill.ports import Clock, Cutting, Ids, Rows, Store, Suppliers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a person wants done with a table."""
+
+    batch_id: str | None = None  #: where something was already kept under it, e.g. standard input
+    provider: str
+    lane: str
+    recipe: Recipe
+    source: Source
+    target: str | None = None
+    window_s: float | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A batch that nobody has accepted yet; its request segments are written."""
+
+    batch: Batch
+    ranges: tuple[Range, ...]
+    cutting: Cutting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creator:
+    clock: Clock
+    ids: Ids
+    store: Store
+    rows: Rows
+    suppliers: Suppliers
+
+    def draft(self, wish: Wish, progress: Callable[[int], None] = lambda _: None) -> Draft:
+        """
+        Cut the whole table, so that every bad row is known before anything is spent. Blocking.
+
+        Raises a `UserError` naming file, line and column; nothing is left behind then.
+        """
+        batch_id = wish.batch_id or self.ids.batch()
+        limits = self.suppliers(wish.provider, wish.lane).limits
+        cutting = self.rows.cut(batch_id, wish.recipe, wish.source, limits, progress)
+        now = self.clock.now()
+        batch = Batch(
+            id=batch_id,
+            name=wish.name,
+            created_at=now,
+            deadline=None if wish.window_s is None else now + wish.window_s,
+            provider=wish.provider,
+            lane=wish.lane,
+            recipe=wish.recipe,
+            source=cutting.source,
+            target=wish.target,
+            rows=cutting.rows,
+        )
+        return Draft(batch, cutting.ranges, cutting)
+
+    async def accept(self, draft: Draft) -> Batch:
+        """Make the batch durable. From here on it will be done, whatever crashes."""
+        shards = first_shards(draft.batch, draft.ranges)
+        await self.store.create(draft.batch, draft.ranges, shards)
+        return draft.batch

@@ -1,0 +1,338 @@
+"""
+OpenAI's batch lines, and the answers of its chat, responses and embeddings endpoints.
+
+Role-blind: the same functions whether we are the client or the server. Sources: the vendor's API
+reference and its openapi file (read 2026-08-21); odd cases carry their own source.
+"""
+
+import msgspec
+from msgspec import Raw
+
+from batchmill.core.failure import Failure
+from batchmill.core.outcome import Outcome, Result, Usage
+from batchmill.core.request import OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Request
+
+
+class RequestLine(msgspec.Struct):
+    """One line of a batch input file."""
+
+    custom_id: str
+    method: str
+    url: str
+    body: Raw
+
+
+class Response(msgspec.Struct):
+    status_code: int = 0
+    request_id: str | None = None
+    body: Raw = Raw(b"null")
+
+
+class LineError(msgspec.Struct):
+    code: str | None = None
+    message: str | None = None
+
+
+class ResultLine(msgspec.Struct):
+    """One line of an output or error file."""
+
+    custom_id: str
+    id: str = ""
+    response: Response | None = None
+    error: LineError | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Message(msgspec.Struct):
+    content: object = None
+    refusal: str | None = None
+    tool_calls: list[object] | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message = msgspec.field(default_factory=_Message)
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chat(msgspec.Struct):
+    choices: list[_Choice]
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[dict[str, object]]
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class _Responses(msgspec.Struct):
+    output: list[dict[str, object]]
+    model: str = ""
+    status: str = "completed"
+    incomplete_details: dict[str, object] | None = None
+    usage: _Usage | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: object = None
+    message: object = None
+
+
+_request_line = msgspec.json.Decoder(RequestLine).decode
+_result_line = msgspec.json.Decoder(ResultLine).decode
+_chat = msgspec.json.Decoder(_Chat).decode
+_embeddings = msgspec.json.Decoder(_Embeddings).decode
+_responses = msgspec.json.Decoder(_Responses).decode
+_error_body = msgspec.json.Decoder(_ErrorBody).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def render_request_line(request: Request, url: str) -> bytes:
+    """Return the request as one line of a batch input file, without the line feed."""
+    return b'{"custom_id":"%b","method":"POST","url":"%b","body":%b}' % (
+        request.custom_id.encode(),
+        url.encode(),
+        request.body,
+    )
+
+
+def parse_request_line(line: bytes) -> RequestLine:
+    """Read one line of an input file; raise `msgspec.MsgspecError` or `UnicodeDecodeError`."""
+    line.decode()  # Raw would let invalid UTF-8 pass
+    return _request_line(line)
+
+
+def render_result_line(custom_id: str, status: int, body: bytes, request_id: str) -> bytes:
+    """Return one line of an output (200) or error (any other status) file."""
+    return (
+        b'{"id":"%b","custom_id":"%b","response":'
+        b'{"status_code":%d,"request_id":"%b","body":%b},"error":null}'
+    ) % (b"batch_req_" + request_id.encode(), custom_id.encode(), status, request_id.encode(), body)
+
+
+def render_unrun_line(custom_id: str, code: str, message: str) -> bytes:
+    """Return the error-file line of a request that was never run (expired, cancelled)."""
+    return b'{"id":"","custom_id":%b,"response":null,"error":%b}' % (
+        _encode(custom_id),
+        _encode({"code": code, "message": message}),
+    )
+
+
+def parse_result_line(line: bytes, dialect: str) -> Result:
+    """Read one line of an output or error file; raise `msgspec.MsgspecError` where it is none."""
+    found = _result_line(line)
+    if found.response is None or (found.error is not None and found.response.status_code == 0):
+        return _unrun(found)
+    # A rejected request has `error: null` and a 4xx inside `response`, in either file.
+    return result(found.custom_id, found.response.status_code, bytes(found.response.body), dialect)
+
+
+def result(custom_id: str, status: int, body: bytes, dialect: str) -> Result:
+    """Judge one HTTP answer of an OpenAI-shaped endpoint. *body* is kept verbatim."""
+    if status != 200:
+        return _errored(custom_id, status, body)
+    try:
+        if dialect == OPENAI_EMBEDDINGS:
+            return _embedded(custom_id, body)
+        if dialect == OPENAI_RESPONSES:
+            return _responded(custom_id, body)
+        return _chatted(custom_id, body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        return Result(
+            custom_id,
+            Outcome.ERRORED,
+            Failure.SERVER,
+            f"status 200 with a body that is no answer ({error}): {_excerpt(body)}",
+            body=body if _is_json(body) else b"",
+        )
+
+
+def _chatted(custom_id: str, body: bytes) -> Result:
+    chat = _chat(body)
+    if not chat.choices:
+        return Result(
+            custom_id, Outcome.ERRORED, Failure.SERVER, "the answer has no choices", body=body
+        )
+    choice = chat.choices[0]
+    message = choice.message
+    content = message.content if message.content is not None else choice.text
+    answer = content if isinstance(content, str) else _text_of(content, message.tool_calls)
+    failure, detail = None, ""
+    if choice.finish_reason == "length":
+        failure, detail = Failure.TRUNCATED, "stopped at the maximum of output tokens"
+    elif choice.finish_reason == "content_filter":
+        failure, detail = Failure.REFUSED, "stopped by the provider's content filter"
+    elif message.refusal:
+        failure, detail = Failure.REFUSED, message.refusal
+    return _answered(custom_id, answer, chat.model, chat.usage, failure, detail, body)
+
+
+def _embedded(custom_id: str, body: bytes) -> Result:
+    found = _embeddings(body)
+    vector = found.data[0].get("embedding") if found.data else None
+    if vector is None:
+        return Result(
+            custom_id, Outcome.ERRORED, Failure.SERVER, "the answer has no vector", body=body
+        )
+    answer = vector if isinstance(vector, str) else _encode(vector).decode()
+    return _answered(custom_id, answer, found.model, found.usage, None, "", body)
+
+
+def _responded(custom_id: str, body: bytes) -> Result:
+    found = _responses(body)
+    texts: list[str] = []
+    refusal = ""
+    calls: list[object] = []
+    for item in found.output:
+        if item.get("type") == "function_call":
+            calls.append(item)
+        content = item.get("content")
+        for part in content if isinstance(content, list) else []:
+            if isinstance(part, dict):
+                texts.append(str(part.get("text") or ""))
+                refusal = refusal or str(part.get("refusal") or "")
+    failure, detail = None, ""
+    reason = (found.incomplete_details or {}).get("reason")
+    if reason == "content_filter" or refusal:
+        failure, detail = Failure.REFUSED, refusal or "stopped by the provider's content filter"
+    elif found.status == "incomplete":
+        failure, detail = Failure.TRUNCATED, f"incomplete: {reason}"
+    elif found.status == "failed":
+        failure, detail = Failure.SERVER, "the response failed"
+    answer = "".join(texts) or _text_of(None, calls)
+    return _answered(custom_id, answer, found.model, found.usage, failure, detail, body)
+
+
+def _answered(
+    custom_id: str,
+    answer: str | None,
+    model: str,
+    usage: _Usage | None,
+    failure: Failure | None,
+    detail: str,
+    body: bytes,
+) -> Result:
+    outcome = Outcome.SUCCEEDED if failure is None else Outcome.ERRORED
+    return Result(custom_id, outcome, failure, detail, answer, model, _tokens(usage), None, body)
+
+
+def _tokens(usage: _Usage | None) -> Usage | None:
+    if usage is None:
+        return None
+    cached = usage.prompt_tokens_details or usage.input_tokens_details
+    reasoned = usage.completion_tokens_details or usage.output_tokens_details
+    return Usage(
+        usage.prompt_tokens or usage.input_tokens or 0,
+        usage.completion_tokens or usage.output_tokens or 0,
+        (cached.cached_tokens or 0) if cached else 0,
+        (reasoned.reasoning_tokens or 0) if reasoned else 0,
+    )
+
+
+def _text_of(content: object, calls: list[object] | None) -> str | None:
+    """Return an answer that is no plain string: text parts joined, or tool calls as JSON."""
+    if isinstance(content, list):
+        parts = [p.get("text", "") for p in content if isinstance(p, dict)]
+        return "".join(str(p) for p in parts)
+    return _encode(calls).decode() if calls else None
+
+
+# The vendor's codes -> our classes. Codes before statuses: 429 is a rate or an empty account.
+_CODES = {
+    "insufficient_quota": Failure.ACCOUNT,
+    "billing_hard_limit_reached": Failure.ACCOUNT,
+    "invalid_api_key": Failure.ACCOUNT,
+    "token_limit_exceeded": Failure.QUOTA,
+    "rate_limit_exceeded": Failure.RATE_LIMITED,
+    "context_length_exceeded": Failure.TOO_LONG,
+    "exceed_context_size_error": Failure.TOO_LONG,  # llama.cpp's server
+    "string_above_max_length": Failure.TOO_LONG,
+    "content_policy_violation": Failure.REFUSED,
+    "content_filter": Failure.REFUSED,
+    "invalid_image_url": Failure.INVALID_MEDIA,
+    "invalid_image_format": Failure.INVALID_MEDIA,
+    "invalid_image": Failure.INVALID_MEDIA,
+    "image_parse_error": Failure.INVALID_MEDIA,
+    "batch_expired": Failure.EXPIRED,
+    "batch_cancelled": Failure.CANCELED,
+}
+_STATUSES = {
+    401: Failure.ACCOUNT,
+    402: Failure.ACCOUNT,
+    403: Failure.ACCOUNT,
+    408: Failure.SERVER,
+    409: Failure.SERVER,
+    429: Failure.RATE_LIMITED,
+}
+_OUTCOMES = {Failure.EXPIRED: Outcome.EXPIRED, Failure.CANCELED: Outcome.CANCELED}
+
+
+def failure_of(status: int, code: str, message: str) -> Failure:
+    """Return the class of an error, by its code, then its status, then its words."""
+    if known := _CODES.get(code):
+        return known
+    words = message.lower()
+    if "context length" in words or "context size" in words or "maximum context" in words:
+        return Failure.TOO_LONG
+    if known := _STATUSES.get(status):
+        return known
+    return Failure.INVALID_REQUEST if 400 <= status < 500 else Failure.SERVER
+
+
+def error_words(body: bytes) -> tuple[str, str]:
+    """Return (code, message) of an error body, whatever shape it has."""
+    try:
+        found = _error_body(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return "", _excerpt(body)
+    error = found.error if found.error is not None else found.message
+    if isinstance(error, dict):
+        code = error.get("code") if isinstance(error.get("code"), str) else error.get("type")
+        return str(code or ""), str(error.get("message") or _excerpt(body))
+    return "", str(error) if error else _excerpt(body)
+
+
+def _errored(custom_id: str, status: int, body: bytes) -> Result:
+    code, message = error_words(body)
+    failure = failure_of(status, code, message)
+    outcome = _OUTCOMES.get(failure, Outcome.ERRORED)
+    detail = f"{status} {code}: {message}" if code else f"{status}: {message}"
+    return Result(custom_id, outcome, failure, detail, body=body if _is_json(body) else b"")
+
+
+def _unrun(line: ResultLine) -> Result:
+    error = line.error or LineError()
+    # Seen without code or message after incidents: nothing says it was run, so it may run again.
+    failure = _CODES.get(error.code or "", Failure.SERVER)
+    detail = error.message or error.code or "the provider gave neither an answer nor a reason"
+    return Result(line.custom_id, _OUTCOMES.get(failure, Outcome.ERRORED), failure, detail)
+
+
+def _excerpt(body: bytes) -> str:
+    text = body[:300].decode(errors="replace").strip()
+    return text or "an empty body"
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    return True

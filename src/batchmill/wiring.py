@@ -1,0 +1,299 @@
+"""The only place where real clock, database, providers and engine meet."""
+
+import asyncio
+import difflib
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchmill import providers
+from batchmill.core.limits import Limits
+from batchmill.engine.loop import Loop
+from batchmill.errors import InvalidSetting, MissingKey, StorageTrouble, UnknownModel
+from batchmill.ports import Blobs, Http, Store, Supplier, Turn
+from batchmill.providers import Context, Knobs, ProviderSpec
+from batchmill.service.advance import Advancer
+from batchmill.service.create import Creator
+from batchmill.service.inspect import Inspector
+from batchmill.service.sweep import sweep
+from batchmill.settings import ProviderSettings, Settings
+from batchmill.store import open_store
+from batchmill.store.turn import turn_for
+
+if TYPE_CHECKING:
+    from batchmill.rows.segments import Segments
+
+LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that looks like another
+ABANDONED_AFTER_S = 86_400.0
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def awake(self) -> float:
+        # CLOCK_MONOTONIC stands still while a Linux laptop sleeps; a lease must not.
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class SystemIds:
+    """Ids that sort by time and cannot be guessed."""
+
+    def batch(self) -> str:
+        return self.batch_at(time.time()) + "".join(secrets.choice(LETTERS) for _ in range(11))
+
+    def batch_at(self, when: float) -> str:
+        """Return what every id made at or after *when* is not less than."""
+        number, letters = int(when * 1000), ""
+        for _ in range(9):
+            number, digit = divmod(number, len(LETTERS))
+            letters = LETTERS[digit] + letters
+        return f"batch_{letters}"
+
+    def token(self) -> str:
+        return "".join(secrets.choice(LETTERS) for _ in range(8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What `PROVIDER/MODEL` means here."""
+
+    provider: str
+    model: str
+    lane: str
+    spec: ProviderSpec
+    knobs: Knobs
+
+
+@dataclass(slots=True, kw_only=True)
+class Market:
+    """The providers as these settings name them; each is opened once, when first needed."""
+
+    settings: Settings
+    clock: SystemClock
+    ids: SystemIds
+    stack: AsyncExitStack
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _open: dict[tuple[str, str], Supplier] = field(default_factory=dict[tuple[str, str], Supplier])
+    _http: list[Http] = field(default_factory=list[Http])
+
+    def names(self) -> list[str]:
+        """Return every provider that can be named here: built-in, of other packages, and own."""
+        return sorted({*providers.names(), *self.settings.providers})
+
+    def named(self, model: str, lane: str = "auto") -> Named:
+        """Understand `PROVIDER/MODEL`, or a name of `[models]`; raise with the nearest names."""
+        target = self.settings.models.get(model, model)
+        name, slash, model_name = target.partition("/")
+        if not slash or not model_name:
+            known = ", ".join(sorted(self.settings.models)) or "none"
+            raise UnknownModel(
+                f"model {model!r}: expected PROVIDER/MODEL, e.g. local/smollm2-135m, or a name "
+                f"under [models] in batchmill.toml (there: {known})."
+            )
+        spec, knobs = self.spec(name), self.knobs(name)
+        self._known_model(name, model_name, spec, knobs)
+        lane = spec.lanes[0] if lane == "auto" else lane
+        if lane not in spec.lanes:
+            raise InvalidSetting(
+                f"provider {name} has no {lane} lane; it has: {', '.join(spec.lanes)}."
+            )
+        return Named(provider=name, model=model_name, lane=lane, spec=spec, knobs=knobs)
+
+    def spec(self, name: str) -> ProviderSpec:
+        own = self.settings.providers.get(name)
+        return providers.spec(own.kind if own is not None and own.kind else name)
+
+    def knobs(self, name: str) -> Knobs:
+        """Return the provider's knobs: what was set, over what its spec says."""
+        spec, own = self.spec(name), self.settings.providers.get(name) or ProviderSettings()
+        variable = own.key_variable or spec.key_variable
+        base_url = own.base_url or spec.base_url
+        return Knobs(
+            base_url=base_url.rstrip("/"),
+            key=own.key or (self.env.get(variable) if variable else None),
+            timeout_s=own.timeout_s or spec.timeout_s,
+            idle_timeout_s=own.idle_timeout_s,
+            poll_s=own.poll_s or spec.poll_s,
+            find_after_s=spec.listing_lag_s if own.find_after_s is None else own.find_after_s,
+            requests_max=own.requests_max,
+            options=own.options,
+        )
+
+    def key_variable(self, name: str) -> str | None:
+        own = self.settings.providers.get(name)
+        return (own.key_variable if own else None) or self.spec(name).key_variable
+
+    def missing(self, name: str) -> str | None:
+        """Return what stands in the way of using a provider here, in one line; None if nothing."""
+        spec, knobs = self.spec(name), self.knobs(name)
+        if spec.key_required and spec.key_variable and not knobs.key:
+            return f"set {self.key_variable(name)}"
+        return spec.ready(knobs)
+
+    def limits(self, name: str) -> Limits:
+        limits, wanted = self.spec(name).limits, self.knobs(name).requests_max
+        if wanted is None or wanted >= limits.requests_max:
+            return limits
+        return Limits(
+            requests_max=wanted,
+            bytes_max=limits.bytes_max,
+            request_bytes_max=limits.request_bytes_max,
+        )
+
+    def supplier(self, name: str, lane: str) -> Supplier:
+        """Open a provider for one lane; raise `MissingKey` or what else it lacks."""
+        if (name, lane) not in self._open:
+            self._open[name, lane] = self._opened(name, lane)
+        return self._open[name, lane]
+
+    def _opened(self, name: str, lane: str) -> Supplier:
+        spec, knobs = self.spec(name), self.knobs(name)
+        if spec.key_required and spec.key_variable and not knobs.key:
+            raise MissingKey(
+                f"provider {name} needs a key: set {self.key_variable(name)} in the environment."
+            )
+        context = Context(
+            name=name,
+            lane=lane,
+            knobs=knobs,
+            clock=self.clock,
+            ids=self.ids,
+            http=self._client,
+            folder=self.settings.home / "providers" / name,
+        )
+        provider = spec.open(context)
+        if (close := getattr(provider, "aclose", None)) is not None:
+            self.stack.push_async_callback(close)
+        return Supplier(
+            provider=provider,
+            limits=self.limits(name),
+            poll_s=knobs.poll_s,
+            timeout_s=knobs.timeout_s,
+            find_after_s=knobs.find_after_s,
+        )
+
+    def _client(self) -> Http:
+        if not self._http:
+            from batchmill.providers._http import AiohttpClient
+
+            client = AiohttpClient(self.clock)
+            self.stack.push_async_callback(client.aclose)
+            self._http.append(client)
+        return self._http[0]
+
+    def _known_model(self, name: str, model: str, spec: ProviderSpec, knobs: Knobs) -> None:
+        known = spec.models(knobs)
+        if known is None or model in known:
+            return
+        near = difflib.get_close_matches(model, known, n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(f'{name}/{n}' for n in near)}? " if near else ""
+        raise UnknownModel(
+            f"provider {name} has no model {model!r}. {hint}It has: {', '.join(known)}."
+        )
+
+
+@dataclass(kw_only=True)
+class House:
+    """Everything, connected; what a command does not use is not even imported."""
+
+    settings: Settings
+    clock: SystemClock
+    ids: SystemIds
+    store: Store
+    turn: Turn
+    market: Market
+    owner: str
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        from batchmill.rows.blobs import open_blobs
+
+        return open_blobs(self.settings.blobs_url or str(self.settings.home / "blobs"))
+
+    @cached_property
+    def rows(self) -> "Segments":
+        from batchmill.rows.segments import Segments
+
+        return Segments(self.blobs)
+
+    @cached_property
+    def creator(self) -> Creator:
+        return Creator(
+            clock=self.clock,
+            ids=self.ids,
+            store=self.store,
+            rows=self.rows,
+            suppliers=self.market.supplier,
+        )
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        return Inspector(clock=self.clock, store=self.store, turn=self.turn)
+
+    @cached_property
+    def engine(self) -> Loop:
+        advancer = Advancer(
+            clock=self.clock,
+            ids=self.ids,
+            store=self.store,
+            rows=self.rows,
+            suppliers=self.market.supplier,
+            patience=self.settings.retry.patience(),
+            owner=self.owner,
+        )
+        return Loop(advancer=advancer, store=self.store, clock=self.clock, turn=self.turn)
+
+    async def sweep(self) -> list[str]:
+        """Put away what was cut but never accepted, at least a day ago."""
+        boundary = self.ids.batch_at(self.clock.now() - ABANDONED_AFTER_S)
+        return await sweep(self.store, self.blobs, boundary)
+
+
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Connect everything these settings name; close it in the opposite order."""
+    async with AsyncExitStack() as stack:
+        clock, ids = SystemClock(), SystemIds()
+        home = _home(settings.home)
+        store = await open_store(settings.database_url or f"sqlite:///{home / 'batchmill.db'}")
+        stack.push_async_callback(store.aclose)
+        owner = f"{socket.gethostname()}-{os.getpid()}-{ids.token()}"
+        turn = turn_for(store, home / "worker.lock", clock, owner)
+        yield House(
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            store=store,
+            turn=turn,
+            # Last in, first out: providers close before the store.
+            market=Market(settings=settings, clock=clock, ids=ids, stack=stack),
+            owner=owner,
+        )
+
+
+def _home(home: Path) -> Path:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageTrouble(
+            f"{home}: cannot be made ({error.strerror}). "
+            "Set BATCHMILL_HOME to a folder you may write."
+        ) from error
+    return home
+
+
+__all__ = ["House", "Market", "Named", "SystemClock", "SystemIds", "open_house"]

@@ -1,0 +1,344 @@
+"""The verbs, one promise at a time, over doubles in memory."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from batchmill.core.batch import Batch, Recipe, Source, Status
+from batchmill.core.failure import Failure, Patience
+from batchmill.core.limits import MIB, Limits
+from batchmill.core.shard import State
+from batchmill.errors import (
+    Conflict,
+    MissingKey,
+    NotFound,
+    Overtaken,
+    ProviderBusy,
+    ProviderError,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+)
+from batchmill.ports import Offer, Supplier
+from batchmill.providers._sim_shelf import MemoryShelf
+from batchmill.providers._sim_weather import SUNNY, Faults
+from batchmill.providers.sim import SimProvider
+from batchmill.service import plan
+from batchmill.service.advance import Advancer
+from batchmill.service.cancel import cancel
+from batchmill.service.create import Creator, Wish
+from batchmill.service.inspect import Inspector, View
+from batchmill.service.sweep import sweep
+from batchmill.testing.clock import SimClock
+from batchmill.testing.life import CountingIds
+from batchmill.testing.rows import MemoryRows
+from batchmill.testing.store import MemoryStore
+
+
+class Somebody:
+    """A turn that somebody else holds, or that nobody does."""
+
+    def __init__(self) -> None:
+        self.alive = True
+
+    async def take(self) -> bool:
+        return False
+
+    async def give_up(self) -> None:
+        return
+
+    async def last_seen(self) -> tuple[bool, float | None]:
+        return self.alive, None
+
+
+class Town:
+    """A store, a vendor and a clock; `step` takes whatever is due one step further."""
+
+    def __init__(self, faults: Faults = SUNNY, rows: int = 4) -> None:
+        self.clock, self.store, self.turn = SimClock(), MemoryStore(), Somebody()
+        self.shelf = MemoryShelf()
+        self.provider = SimProvider(self.clock, self.shelf, faults, turnaround_s=100.0)
+        self.rows = MemoryRows({"t": [f"prompt {i}" for i in range(rows)]})
+        self.ids = CountingIds("a")
+        self.lacking: MissingKey | None = None
+        self.advancer = Advancer(
+            clock=self.clock,
+            ids=self.ids,
+            store=self.store,
+            rows=self.rows,
+            suppliers=self.supplier,
+            patience=Patience(wait_s=10.0),
+            owner="me",
+        )
+
+    def supplier(self, provider: str, lane: str) -> Supplier:
+        if self.lacking:
+            raise self.lacking
+        return Supplier(
+            provider=self.provider,
+            limits=Limits(requests_max=2, bytes_max=MIB, request_bytes_max=MIB // 2),
+            poll_s=30.0,
+            timeout_s=5.0,
+            find_after_s=20.0,
+        )
+
+    async def batch(self, **wish: object) -> Batch:
+        creator = Creator(
+            clock=self.clock,
+            ids=self.ids,
+            store=self.store,
+            rows=self.rows,
+            suppliers=self.supplier,
+        )
+        facts = {"provider": "sim", "lane": "batch", "recipe": Recipe(model="echo")}
+        draft = creator.draft(Wish(source=Source(url="t", format="csv"), **{**facts, **wish}))
+        return await creator.accept(draft)
+
+    async def step(self) -> bool:
+        due = await self.store.due(self.clock.now())
+        for shard_id in due:
+            await self.advancer.advance(shard_id)
+        return bool(due)
+
+    async def until(self, reached: Callable[[View], bool], batch: Batch) -> View:
+        for _ in range(300):
+            view = await self.view(batch)
+            if reached(view):
+                return view
+            if not await self.step():
+                at = await self.store.next_due(self.clock.now())
+                assert at is not None, f"nobody will ever move {view.shards}"
+                self.clock.pass_by(at - self.clock.now() + 0.001)
+        raise AssertionError("it never came to that")
+
+    async def view(self, batch: Batch) -> View:
+        inspector = Inspector(clock=self.clock, store=self.store, turn=self.turn)
+        return await inspector.view(batch.id)
+
+    async def finished(self, batch: Batch) -> View:
+        return await self.until(lambda view: view.finished, batch)
+
+    def fails(self, verb: str, *errors: ProviderError) -> None:
+        """Let the provider's next calls of *verb* fail, before they have any effect."""
+        real, left = getattr(self.provider, verb), list(errors)
+
+        async def call(offer: Offer) -> object:
+            if left:
+                raise left.pop(0)
+            return await real(offer)
+
+        setattr(self.provider, verb, call)
+
+
+async def test_a_table_is_answered() -> None:
+    town = Town()
+    view = await town.finished(await town.batch())
+    assert view.status is Status.COMPLETED
+    assert (view.counts.succeeded, view.answered, view.waiting) == (4, 4, 0)
+    assert [s.id for s in view.shards] == [f"{view.batch.id}-0001", f"{view.batch.id}-0002"]
+    assert view.eta is None
+
+
+async def test_an_empty_table_is_finished_at_once() -> None:
+    town = Town(rows=0)
+    view = await town.view(await town.batch())
+    assert view.finished
+    assert view.counts.total == 0
+
+
+async def test_a_lost_reply_is_looked_up_and_bought_once() -> None:
+    town = Town()
+    real = town.provider.submit
+
+    async def accepts_in_silence(offer: Offer) -> str:
+        await real(offer)
+        town.provider.submit = real
+        raise ProviderSilent("connection reset")
+
+    town.provider.submit = accepts_in_silence
+    view = await town.finished(await town.batch())
+    assert view.counts.succeeded == 4
+    assert len(town.shelf.sales()) == 2
+
+
+@pytest.mark.parametrize(
+    "verb_and_error",
+    [
+        ("prepare", ProviderBusy("busy", retry_at=0.0)),
+        ("prepare", ProviderSilent("reset")),
+        ("submit", ProviderBusy("busy", retry_at=0.0)),
+        ("submit", ProviderSilent("reset")),
+        ("check", ProviderSilent("timeout")),
+        ("check", ProviderRefused("403 for a moment")),
+    ],
+    ids=lambda pair: f"{pair[0]} {type(pair[1]).__name__}",
+)
+async def test_passing_trouble_delays_and_changes_nothing(
+    verb_and_error: tuple[str, ProviderError],
+) -> None:
+    town = Town()
+    verb, error = verb_and_error
+    town.fails(verb, error)
+    view = await town.finished(await town.batch())
+    assert view.counts.succeeded == 4
+    assert len(town.shelf.sales()) == 2
+
+
+async def test_a_shard_that_is_refused_is_final_with_the_providers_words() -> None:
+    town = Town(rows=2)
+    town.fails("submit", ProviderRefused("model gpt-9 does not exist"))
+    view = await town.finished(await town.batch())
+    assert view.status is Status.FAILED
+    assert view.counts.failures == {Failure.INVALID_REQUEST: 2}
+    assert view.shards[0].note == "model gpt-9 does not exist"
+
+
+@pytest.mark.parametrize("verb", ["prepare", "submit"])
+async def test_account_trouble_holds_the_batch_and_resume_goes_on_where_it_stood(verb: str) -> None:
+    town = Town()
+    town.fails(verb, ProviderRefused("wrong key", failure=Failure.ACCOUNT))
+    batch = await town.batch()
+    held = await town.until(lambda v: bool(v.batch.held) and not v.finished, batch)
+    assert held.batch.held == "wrong key"
+    await plan.resume(town.store, batch.id)
+    assert (await town.finished(batch)).counts.succeeded == 4
+    assert len(town.shelf.sales()) == 2
+
+
+async def test_a_missing_key_holds_the_batch_too() -> None:
+    town = Town()
+    batch = await town.batch()
+    town.lacking = MissingKey("set SIM_KEY")
+    held = await town.until(lambda v: bool(v.batch.held), batch)
+    assert held.batch.held == "set SIM_KEY"
+    assert not held.finished
+
+
+async def test_what_was_deleted_upstream_is_bought_again_only_with_consent() -> None:
+    town = Town(rows=2)
+    town.fails("check", ProviderGone("past retention"))
+    batch = await town.batch()
+    view = await town.finished(batch)
+    assert view.counts.failures == {Failure.MISSING: 2}
+    assert await plan.retry(town.store, town.clock, batch.id) == 2
+    again = await town.finished(batch)
+    assert again.counts.succeeded == 2
+    assert len(town.shelf.sales()) == 2
+
+
+async def test_a_late_answer_is_adopted_and_a_second_one_rings_the_alarm() -> None:
+    town = Town(rows=2)
+    batch = await town.batch()
+    await town.until(lambda v: v.shards[0].state is State.IN_PROGRESS, batch)
+    shard, _ = await town.store.shard(f"{batch.id}-0001")
+    stale = replace(shard, state=State.SUBMITTING, upstream_id=None, version=shard.version - 1)
+    same = await town.advancer._accepted(stale, shard.upstream_id or "", 1.0)
+    assert same == shard
+    await town.advancer._accepted(stale, "another", 1.0)
+    assert await town.store.strays(batch.id) == [(shard.id, "another")]
+    assert (await town.view(batch)).strays == ((shard.id, "another"),)
+
+
+async def test_a_cancel_stops_what_waits_and_keeps_what_is_finished() -> None:
+    town = Town()
+    batch = await town.batch()
+    for _ in ("prepare", "submit"):
+        await town.advancer.advance(f"{batch.id}-0001")
+    await cancel(town.store, batch.id)
+    view = await town.finished(batch)
+    assert view.status is Status.CANCELLED
+    assert view.counts.canceled + view.counts.succeeded == 4
+    assert view.counts.canceled >= 2
+    await cancel(town.store, batch.id)  # saying it twice is no error
+
+
+async def test_there_is_nothing_to_cancel_in_a_finished_batch() -> None:
+    town = Town()
+    batch = await town.batch()
+    await town.finished(batch)
+    with pytest.raises(Conflict, match="already completed"):
+        await cancel(town.store, batch.id)
+    with pytest.raises(NotFound):
+        await cancel(town.store, "batch_nobody")
+
+
+async def test_a_deadline_cancels_upstream_keeps_what_is_done_and_says_expired() -> None:
+    town = Town()
+    batch = await town.batch(window_s=60.0)
+    view = await town.finished(batch)
+    assert view.status is Status.EXPIRED
+    assert view.counts.succeeded > 0
+    assert set(view.counts.failures) <= {Failure.EXPIRED, Failure.DEADLINE}
+    with pytest.raises(Conflict, match="window"):
+        await plan.retry(town.store, town.clock, batch.id)
+
+
+async def test_a_retry_by_hand_takes_only_the_classes_named() -> None:
+    town = Town(Faults(failures={Failure.TRUNCATED: 0.5, Failure.INVALID_REQUEST: 0.5}), rows=12)
+    batch = await town.batch()
+    before = (await town.finished(batch)).counts.failures
+    assert await plan.retry(town.store, town.clock, batch.id, [Failure.SERVER]) == 0
+    wanted = before[Failure.TRUNCATED]
+    assert await plan.retry(town.store, town.clock, batch.id, [Failure.TRUNCATED]) == wanted
+    assert (await town.view(batch)).counts.pending == wanted
+
+
+async def test_whoever_comes_second_is_overtaken() -> None:
+    town = Town(rows=2)
+    batch = await town.batch()
+    shard, _ = await town.store.shard(f"{batch.id}-0001")
+    await town.step()
+    with pytest.raises(Overtaken):
+        await town.advancer._submit(shard, batch, town.supplier("sim", "batch"))
+    assert not town.shelf.sales()
+
+
+async def test_a_batch_nobody_works_on_says_since_when() -> None:
+    town = Town()
+    batch = await town.batch()
+    await town.step()
+    moved_at = town.clock.now()
+    town.clock.pass_by(3600.0)
+    town.turn.alive = False
+    assert (await town.view(batch)).stalled_since == moved_at
+    town.turn.alive = True
+    assert (await town.view(batch)).stalled_since is None
+
+
+class Folder:
+    """Blobs that only know their names."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = list(keys)
+
+    def list(self, prefix: str) -> list[str]:
+        return [key for key in self.keys if key.startswith(prefix)]
+
+    def delete(self, prefix: str) -> None:
+        self.keys = [key for key in self.keys if not key.startswith(prefix)]
+
+
+async def test_only_what_was_certainly_abandoned_is_swept() -> None:
+    town = Town()
+    batch = await town.batch()
+    blobs = Folder(
+        f"batches/{batch.id}/requests/1", "batches/batch_a/requests/1", "batches/batch_z/requests/1"
+    )
+    assert await sweep(town.store, blobs, "batch_b") == ["batch_a"]
+    assert len(blobs.keys) == 2
+
+
+def test_unfinished_batches_are_named_oldest_first() -> None:
+    async def life() -> None:
+        town = Town()
+        first = await town.batch()
+        await town.finished(first)
+        town.clock.pass_by(5.0)
+        second, third = await town.batch(), None
+        town.clock.pass_by(5.0)
+        third = await town.batch()
+        assert [b.id for b in await plan.unfinished(town.store)] == [second.id, third.id]
+
+    asyncio.run(life())

@@ -23,7 +23,9 @@ def encode(folder: str, table: str, prompt: str) -> tuple[int, int, Spent]:
 
     from batchmill.core.batch import Recipe
     from batchmill.core.limits import Limits
-    from batchmill.rows import Segments, describe, open_blobs
+    from batchmill.rows.blobs import open_blobs
+    from batchmill.rows.read import describe
+    from batchmill.rows.segments import Segments
 
     limits = Limits(requests_max=50_000, bytes_max=200 << 20, request_bytes_max=32 << 20)
     recipe = Recipe(model="gpt-4o-mini", prompt=prompt, max_tokens=100)

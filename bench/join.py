@@ -20,7 +20,9 @@ def prepare(folder: str, table: str) -> Any:
     from batchmill.core.batch import Batch, Recipe
     from batchmill.core.limits import Limits
     from batchmill.core.plan import first_shards
-    from batchmill.rows import Segments, describe, open_blobs
+    from batchmill.rows.blobs import open_blobs
+    from batchmill.rows.read import describe
+    from batchmill.rows.segments import Segments
 
     limits = Limits(requests_max=50_000, bytes_max=200 << 20, request_bytes_max=32 << 20)
     recipe = Recipe(model="gpt-4o-mini", prompt="Classify: {{ title }}\n{{ text }}")
@@ -65,7 +67,8 @@ def keep(folder: str, plan: Any) -> tuple[Any, Spent, Spent]:
     import pyarrow as pa
 
     from batchmill.core.shard import State
-    from batchmill.rows import Segments, open_blobs
+    from batchmill.rows.blobs import open_blobs
+    from batchmill.rows.segments import Segments
     from batchmill.wire.openai import parse_result_line
 
     pa.array([""], pa.string())
@@ -92,7 +95,8 @@ def keep(folder: str, plan: Any) -> tuple[Any, Spent, Spent]:
 def joined(folder: str, plan: Any, settled: Any, format: str) -> Spent:
     import pyarrow as pa
 
-    from batchmill.rows import join, open_blobs
+    from batchmill.rows.blobs import open_blobs
+    from batchmill.rows.join import join
 
     pa.array([""], pa.string())
     batch, ranges, _ = plan

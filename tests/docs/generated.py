@@ -116,7 +116,9 @@ def tree() -> str:
         inside += [p for p in sorted(room.iterdir()) if p.is_dir() and p.name != "__pycache__"]
         for path in inside:
             guide = f"{' ' if last else '│'}   {'└──' if path is inside[-1] else '├──'}"
-            name, file = (path.name, path) if path.is_file() else (f"{path.name}/", path / "__init__.py")
+            name, file = (
+                (path.name, path) if path.is_file() else (f"{path.name}/", path / "__init__.py")
+            )
             lines.append(f"{guide} {name:<18} {_purpose(file)}")
     return "\n".join([*lines, "```", ""])
 

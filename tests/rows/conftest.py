@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from batchmill import rows
 from batchmill.core.batch import Batch, Recipe, Source
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Outcome, Result, Usage
@@ -26,6 +25,10 @@ from batchmill.core.request import Request
 from batchmill.core.rowset import rows_of
 from batchmill.core.shard import Dropped, Shard, State, advance
 from batchmill.ports import Cutting, Kept
+from batchmill.rows.blobs import Folder
+from batchmill.rows.join import join, results_reader
+from batchmill.rows.read import describe
+from batchmill.rows.segments import Segments
 
 ROOMY = Limits(requests_max=50_000, bytes_max=200 << 20, request_bytes_max=32 << 20)
 
@@ -47,8 +50,8 @@ class World:
     shards: list[Shard] = field(default_factory=list)
 
     def __post_init__(self):
-        self.blobs = self.blobs or rows.Folder(str(self.folder / "blobs"), durable=False)
-        self.segments = rows.Segments(self.blobs)
+        self.blobs = self.blobs or Folder(str(self.folder / "blobs"), durable=False)
+        self.segments = Segments(self.blobs)
 
     def table(self, name: str, content: str | bytes) -> str:
         path = self.folder / name
@@ -57,7 +60,7 @@ class World:
         return str(path)
 
     def cut(self, table: str | Source, limits=ROOMY, **recipe) -> Cutting:
-        source = rows.describe(table) if isinstance(table, str) else table
+        source = describe(table) if isinstance(table, str) else table
         recipe = Recipe(**{"model": "m", "prompt": None, **recipe})
         cutting = self.segments.cut("batch_1", recipe, source, limits)
         self.ranges = cutting.ranges
@@ -133,12 +136,12 @@ class World:
 
     def join(self, target: str, **flags) -> str:
         path = target if target == "-" or "://" in target else str(self.folder / target)
-        rows.join(self.blobs, self.batch, self.ranges, self.shards, path, **flags)
+        join(self.blobs, self.batch, self.ranges, self.shards, path, **flags)
         return path
 
     def joined(self, **flags) -> list[dict[str, Any]]:
         """Return the joined table as Python rows."""
-        reader = rows.results_reader(self.blobs, self.batch, self.ranges, self.shards, **flags)
+        reader = results_reader(self.blobs, self.batch, self.ranges, self.shards, **flags)
         return reader.read_all().to_pylist()
 
 

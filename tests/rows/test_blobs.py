@@ -4,15 +4,15 @@ import errno
 
 import pytest
 
-from batchmill import rows
 from batchmill.errors import MissingExtra, StorageTrouble
+from batchmill.rows.blobs import Folder, open_blobs
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def blobs(request, tmp_path):
     if request.param == "folder":
-        return rows.open_blobs(str(tmp_path / "blobs"))
-    return rows.open_blobs(request.getfixturevalue("bucket") + "/some/prefix")
+        return open_blobs(str(tmp_path / "blobs"))
+    return open_blobs(request.getfixturevalue("bucket") + "/some/prefix")
 
 
 def put(blobs, key: str, data: bytes) -> None:
@@ -78,7 +78,7 @@ def test_a_file_can_be_read_from_anywhere_in_it(blobs):
 
 
 def test_a_full_disk_is_named_with_advice(tmp_path):
-    blobs = rows.Folder(str(tmp_path))
+    blobs = Folder(str(tmp_path))
     words = r"x: cannot be written \(No space left on device\). Free some space"
     with pytest.raises(StorageTrouble, match=words), blobs.create("x"):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -87,7 +87,7 @@ def test_a_full_disk_is_named_with_advice(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    blobs = rows.Folder(str(tmp_path / "file"))
+    blobs = Folder(str(tmp_path / "file"))
     with pytest.raises(StorageTrouble, match="cannot be made"), blobs.create("x/y"):
         pass
 
@@ -97,15 +97,15 @@ def test_a_bucket_without_its_package_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(MissingExtra, match=r"pip install 'batchmill\[s3\]'"):
-        rows.open_blobs("s3://bucket/x")
+        open_blobs("s3://bucket/x")
 
 
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(StorageTrouble, match="expected a path, s3://"):
-        rows.open_blobs("ftp://host/x")
+        open_blobs("ftp://host/x")
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket):
-    blobs = rows.open_blobs(bucket + "-gone/x")
+    blobs = open_blobs(bucket + "-gone/x")
     with pytest.raises(StorageTrouble, match=r"-gone/x/k: cannot be written"):
         put(blobs, "k", b"x")

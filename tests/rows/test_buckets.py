@@ -2,19 +2,21 @@
 
 import pytest
 
-from batchmill import rows
 from batchmill.core.limits import Limits
 from batchmill.errors import InvalidTable, InvalidTarget
+from batchmill.rows.blobs import open_blobs
+from batchmill.rows.read import describe, glimpse
+from batchmill.rows.target import default_target
 
 
 def put(bucket, key, content):
-    blobs = rows.open_blobs(bucket)
+    blobs = open_blobs(bucket)
     with blobs.create(key) as file:
         file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def get(bucket, key) -> bytes:
-    with rows.open_blobs(bucket).open(key) as file:
+    with open_blobs(bucket).open(key) as file:
         return file.read()
 
 
@@ -24,7 +26,7 @@ SMALL = Limits(requests_max=2, bytes_max=10**6, request_bytes_max=10**5)
 @pytest.fixture
 def far(world, bucket):
     """A world that keeps its segments in a bucket."""
-    return type(world)(world.folder, rows.open_blobs(f"{bucket}/home"))
+    return type(world)(world.folder, open_blobs(f"{bucket}/home"))
 
 
 @pytest.mark.parametrize("out", ["o.csv", "o.parquet", "o.jsonl"])
@@ -33,8 +35,8 @@ def test_a_table_in_a_bucket_comes_back_beside_it(far, bucket, out):
     far.cut(f"{bucket}/{out}/t.csv", prompt="{{ a }}", limits=SMALL)
     far.answer_all()
     path = far.join(f"{bucket}/{out}/{out}")
-    source = rows.describe(path)
-    seen = rows.glimpse(source, far.blobs)
+    source = describe(path)
+    seen = glimpse(source, far.blobs)
     assert [(str(r["a"]), r["answer"]) for r in seen.rows] == [
         (str(n + 1), f"answer to {n}") for n in range(3)
     ]
@@ -62,10 +64,10 @@ def test_a_prefix_and_a_glob_keep_their_parts(far, bucket):
     for table in ("in/", "in", "in/*.csv"):
         far.cut(f"{bucket}/{table}", prompt="{{ a }}")
         assert far.prompts() == ["1", "2", "3"]
-    assert rows.default_target(rows.describe(f"{bucket}/in/")) == f"{bucket}/in.answers/"
+    assert default_target(describe(f"{bucket}/in/")) == f"{bucket}/in.answers/"
     far.answer_all()
     far.join(f"{bucket}/out/")
-    assert rows.open_blobs(bucket).list("out/") == ["out/a.csv", "out/b.csv", "out/day=1/c.csv"]
+    assert open_blobs(bucket).list("out/") == ["out/a.csv", "out/b.csv", "out/day=1/c.csv"]
     assert get(bucket, "out/day=1/c.csv").splitlines()[1].startswith(b"3,answer to 2,succeeded")
 
 
@@ -82,7 +84,7 @@ def test_an_object_that_has_changed_is_refused_by_name(far, bucket):
 
 def test_an_object_that_is_not_there_is_named(bucket):
     with pytest.raises(InvalidTable, match=r"gone/t\.csv: no such file"):
-        rows.describe(f"{bucket}/gone/t.csv")
+        describe(f"{bucket}/gone/t.csv")
 
 
 def test_out_in_a_bucket_never_replaces_the_table(far, bucket):

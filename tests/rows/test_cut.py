@@ -15,6 +15,7 @@ from batchmill.core.rowset import row_range, rows_of
 from batchmill.errors import InvalidRecipe, InvalidRow, InvalidTable, StorageTrouble
 from batchmill.rows.chunk import Place, TableChunk
 from batchmill.rows.cutting import Cutter
+from batchmill.rows.read import describe
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 
@@ -142,7 +143,7 @@ def test_an_image_that_cannot_be_read_is_named_by_row_and_column(world):
 
 
 def test_a_server_reads_no_files_for_strangers(world):
-    from batchmill.rows import Segments
+    from batchmill.rows.segments import Segments
 
     world.segments = Segments(world.blobs, local_images=False)
     with pytest.raises(InvalidRow, match="expected a URL"):
@@ -281,10 +282,9 @@ def test_the_first_body_can_be_looked_at(world):
 
 def test_progress_is_told_in_rows(world):
     told: list[int] = []
-    from batchmill import rows
     from batchmill.core.batch import Recipe
 
-    source = rows.describe(world.table("t.csv", "a\n1\n2\n"))
+    source = describe(world.table("t.csv", "a\n1\n2\n"))
     world.segments.cut(
         "b",
         Recipe(model="m", prompt="{{ a }}"),

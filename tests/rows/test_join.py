@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmill import rows
 from batchmill.core.failure import Failure
 from batchmill.core.limits import Limits
 from batchmill.core.outcome import Outcome, Result, Usage
 from batchmill.core.rowset import rows_of
 from batchmill.core.shard import Refused, State, Tally, Vanished, advance
 from batchmill.errors import Conflict, InvalidTable, InvalidTarget
+from batchmill.rows.frames import spool_frame
+from batchmill.rows.read import describe
 
 SMALL = Limits(requests_max=4, bytes_max=10**6, request_bytes_max=10**5)
 OURS = [
@@ -371,7 +372,7 @@ def test_a_table_from_memory_comes_back_as_arrow(world):
     import polars as pl
 
     frame = pl.DataFrame({"a": [1, 2], "c": pl.Series(["u", None], dtype=pl.Categorical)})
-    world.cut(rows.spool_frame(frame, world.blobs, "spool/1/frame"), prompt="{{ a }}")
+    world.cut(spool_frame(frame, world.blobs, "spool/1/frame"), prompt="{{ a }}")
     world.answer_all()
     assert [(r["a"], r["c"], r["answer"]) for r in world.joined()] == [
         (1, "u", "answer to 0"),
@@ -397,7 +398,7 @@ def test_a_source_that_has_changed_is_not_joined(world, change):
 def test_only_the_rows_within_the_limit_come_back(world):
     world.table("in/a.csv", "a\n1\n2\n")
     world.table("in/b.csv", "a\n3\n4\n")
-    world.cut(rows.describe(str(world.folder / "in"), limit=3), prompt="{{ a }}")
+    world.cut(describe(str(world.folder / "in"), limit=3), prompt="{{ a }}")
     world.answer_all()
     assert [r["a"] for r in world.joined()] == ["1", "2", "3"]
 
@@ -423,12 +424,13 @@ def test_a_price_is_never_rounded(ten, answer):
 def test_parquet_goes_through_a_pipe(ten):
     ten.answer_all()
     code = (
-        "import pickle, sys\nfrom batchmill import rows\n"
+        "import pickle, sys\nfrom batchmill.rows.blobs import Folder\n"
+        "from batchmill.rows.join import join\n"
         "blobs, *rest = pickle.load(sys.stdin.buffer)\n"
-        "rows.join(rows.Folder(blobs), *rest, '-')\n"
+        "join(Folder(blobs), *rest, '-')\n"
     )
     frame = pa.table({"a": range(3)})
-    ten.cut(rows.spool_frame(frame, ten.blobs, "spool/1/frame"), prompt="{{ a }}")
+    ten.cut(spool_frame(frame, ten.blobs, "spool/1/frame"), prompt="{{ a }}")
     ten.answer_all()
     plan = pickle.dumps((str(ten.folder / "blobs"), ten.batch, ten.ranges, ten.shards))
     done = subprocess.run([sys.executable, "-c", code], input=plan, capture_output=True, check=True)

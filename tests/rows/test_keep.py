@@ -111,8 +111,9 @@ def test_a_line_that_is_not_ours_is_counted_and_never_used(ten, answer, custom_i
     assert all(r["answer"] != "foreign" for r in stored(ten, 1).values())
 
 
-def test_results_of_which_none_is_ours_leave_nothing(ten, answer):
-    kept = ten.keep(ten.shards[0], [answer("other-1"), answer("other-2")])
+def test_an_adopted_batch_of_which_nothing_is_ours_leaves_nothing(ten, answer):
+    adopted = replace(ten.shards[0], provisional=True)
+    kept = ten.keep(adopted, [answer("other-1"), answer("other-2")])
     assert not kept.ours
     assert kept.tally.foreign == 2
     assert ten.blobs.list("batches/batch_1/results/") == []

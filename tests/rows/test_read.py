@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchmill import rows
 from batchmill.errors import InvalidTable
 from batchmill.rows import csvs, read
 from batchmill.rows.chunk import LinesChunk
+from batchmill.rows.frames import spool_frame
+from batchmill.rows.read import describe, glimpse, spool
 
 
 def columns_of(source, blobs) -> dict[str, list[object]]:
@@ -24,7 +25,7 @@ def columns_of(source, blobs) -> dict[str, list[object]]:
 
 
 def read_csv(world, content, name="t.csv", **how) -> dict[str, list[object]]:
-    return columns_of(rows.describe(world.table(name, content), **how), world.blobs)
+    return columns_of(describe(world.table(name, content), **how), world.blobs)
 
 
 # ---------------------------------------------------------------------------------------- values
@@ -76,15 +77,15 @@ def test_parquet_keeps_its_types(world):
     )
     path = str(world.folder / "t.parquet")
     pq.write_table(table, path)
-    schema = read.schema_of(rows.describe(path), world.blobs)
+    schema = read.schema_of(describe(path), world.blobs)
     assert schema is not None
     assert schema.field("n").type == pa.int16()
-    assert columns_of(rows.describe(path), world.blobs)["n"] == [1, None]
+    assert columns_of(describe(path), world.blobs)["n"] == [1, None]
 
 
 def test_json_lines_may_each_have_other_keys(world):
     content = '{"a":1}\n\n{"b":[true]}\n'
-    source = rows.describe(world.table("t.jsonl", content))
+    source = describe(world.table("t.jsonl", content))
     [chunk] = read.Reading(source, world.blobs)
     assert isinstance(chunk, LinesChunk)
     assert chunk.objects == [{"a": 1}, {"b": [True]}]
@@ -119,14 +120,14 @@ def test_a_directory_is_its_files_in_order(world):
     world.table("in/deep/c.csv", "a\n3\n")
     world.table("in/_SUCCESS", "")
     world.table("in/.hidden.csv", "a\nno\n")
-    source = rows.describe(str(world.folder / "in"))
+    source = describe(str(world.folder / "in"))
     assert columns_of(source, world.blobs) == {"a": ["1", "2", "3"]}
 
 
 def test_a_glob_is_what_it_matches(world):
     for name in ("x1.csv", "x2.csv", "y.csv"):
         world.table(name, f"a\n{name}\n")
-    source = rows.describe(str(world.folder / "x*.csv"))
+    source = describe(str(world.folder / "x*.csv"))
     assert columns_of(source, world.blobs) == {"a": ["x1.csv", "x2.csv"]}
 
 
@@ -134,7 +135,7 @@ def test_only_the_first_rows_are_read_with_a_limit(world):
     world.table("in/a.csv", "a\n1\n2\n")
     world.table("in/b.csv", "a\n3\n4\n")
     for limit in range(6):
-        source = rows.describe(str(world.folder / "in"), limit=limit)
+        source = describe(str(world.folder / "in"), limit=limit)
         assert columns_of(source, world.blobs).get("a", []) == ["1", "2", "3", "4"][:limit]
 
 
@@ -148,16 +149,30 @@ def test_only_the_first_rows_are_read_with_a_limit(world):
     ],
 )
 def test_standard_input_is_kept_and_its_format_found(world, content, format):
-    source = rows.spool(io.BytesIO(content), world.blobs, "spool/t/stdin")
+    source = spool(io.BytesIO(content), world.blobs, "spool/t/stdin")
     assert source.format == format
     assert source.url == "spool:spool/t/stdin"
     assert sum(len(c) for c in read.Reading(source, world.blobs)) == 1
 
 
+def test_a_pipe_may_give_a_byte_at_a_time(world):
+    class Slow(io.RawIOBase):
+        data = b'{"custom_id":"x","method":"POST","url":"/v1/embeddings","body":{}}\n'
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            buffer[:1], self.data = self.data[:1], self.data[1:]
+            return len(buffer[:1]) if self.data else 0
+
+    assert spool(Slow(), world.blobs, "spool/t/stdin").format == "requests"
+
+
 def test_parquet_comes_through_a_pipe_too(world):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"a": [1, 2]}), sink)
-    source = rows.spool(io.BytesIO(sink.getvalue().to_pybytes()), world.blobs, "spool/t/stdin")
+    source = spool(io.BytesIO(sink.getvalue().to_pybytes()), world.blobs, "spool/t/stdin")
     assert columns_of(source, world.blobs) == {"a": [1, 2]}
 
 
@@ -176,21 +191,21 @@ def test_a_table_of_any_library_is_kept_with_its_types(world):
         duckdb.connect().sql("select * from (values (1,'x','u'), (2,null,'u')) t(a,b,c)"),
     ]
     for number, frame in enumerate(frames):
-        source = rows.spool_frame(frame, world.blobs, f"spool/{number}/frame")
+        source = spool_frame(frame, world.blobs, f"spool/{number}/frame")
         assert columns_of(source, world.blobs) == {"a": [1, 2], "b": ["x", None], "c": ["u", "u"]}
 
 
 def test_what_is_no_table_is_refused_by_its_type(world):
     with pytest.raises(InvalidTable, match="dict is no table"):
-        rows.spool_frame({"a": [1]}, world.blobs, "spool/1/frame")
+        spool_frame({"a": [1]}, world.blobs, "spool/1/frame")
 
 
 def test_a_glimpse_shows_columns_and_first_rows(world):
     path = world.table("t.csv", "a,b\n1,2\n3,4\n5,6\n")
-    seen = rows.glimpse(rows.describe(path), world.blobs, rows=2)
+    seen = glimpse(describe(path), world.blobs, rows=2)
     assert seen.columns == ("a", "b")
     assert list(seen.rows) == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
-    header_only = rows.glimpse(rows.describe(world.table("h.csv", "a,b\n")), world.blobs)
+    header_only = glimpse(describe(world.table("h.csv", "a,b\n")), world.blobs)
     assert header_only.columns == ("a", "b")
 
 
@@ -201,7 +216,7 @@ def test_a_glimpse_of_requests_shows_where_they_want_to_go(world):
         "url": "/v1/chat/completions",
         "body": {"model": "g"},
     }
-    seen = rows.glimpse(rows.describe(world.table("t.jsonl", json.dumps(line))), world.blobs)
+    seen = glimpse(describe(world.table("t.jsonl", json.dumps(line))), world.blobs)
     assert (seen.url, seen.model, seen.columns) == ("/v1/chat/completions", "g", ("custom_id",))
 
 
@@ -231,7 +246,7 @@ def test_a_glimpse_of_requests_shows_where_they_want_to_go(world):
 )
 def test_what_is_wrong_is_named_by_file_and_line(world, name, content, words):
     with pytest.raises(InvalidTable, match=words) as caught:
-        list(read.Reading(rows.describe(world.table(name, content)), world.blobs))
+        list(read.Reading(describe(world.table(name, content)), world.blobs))
     assert "\n" not in str(caught.value)
 
 
@@ -241,28 +256,28 @@ def test_a_stray_quote_inside_a_cell_is_no_open_quote(world):
 
 def test_a_missing_file_is_named(world):
     with pytest.raises(InvalidTable, match=r"gone\.csv: no such file"):
-        rows.describe(str(world.folder / "gone.csv"))
+        describe(str(world.folder / "gone.csv"))
     with pytest.raises(InvalidTable, match="no file matches"):
-        rows.describe(str(world.folder / "gone*.csv"))
+        describe(str(world.folder / "gone*.csv"))
     (world.folder / "empty").mkdir()
     with pytest.raises(InvalidTable, match="the directory holds no table"):
-        rows.describe(str(world.folder / "empty"))
+        describe(str(world.folder / "empty"))
 
 
 def test_an_unknown_encoding_is_refused(world):
     with pytest.raises(InvalidTable, match="no encoding 'klingon'"):
-        rows.describe(world.table("t.csv", "a\n1\n"), encoding="klingon")
+        describe(world.table("t.csv", "a\n1\n"), encoding="klingon")
 
 
 def test_files_of_one_table_have_one_format_and_the_same_columns(world):
     world.table("in/a.csv", "a,b\n1,2\n")
     world.table("in/b.jsonl", "{}\n")
     with pytest.raises(InvalidTable, match=r"b\.jsonl: is jsonl, but .*a\.csv is csv"):
-        rows.describe(str(world.folder / "in"))
+        describe(str(world.folder / "in"))
     (world.folder / "in/b.jsonl").unlink()
     world.table("in/b.csv", "a,c\n1,2\n")
     with pytest.raises(InvalidTable, match=r"b\.csv: its columns are not those of .*a\.csv"):
-        columns_of(rows.describe(str(world.folder / "in")), world.blobs)
+        columns_of(describe(str(world.folder / "in")), world.blobs)
 
 
 def request_line(custom_id="x", **changes) -> str:
@@ -284,7 +299,7 @@ def request_line(custom_id="x", **changes) -> str:
     ],
 )
 def test_request_lines_that_cannot_be_sent_together_are_named(world, second, words):
-    source = rows.describe(world.table("t.jsonl", request_line("x") + second))
+    source = describe(world.table("t.jsonl", request_line("x") + second))
     with pytest.raises(InvalidTable, match=words):
         list(read.Reading(source, world.blobs, unique=True))
 
@@ -305,7 +320,7 @@ def test_a_source_that_has_changed_is_refused_by_name(world, name, limit):
             world.table(name, f'{{"a":"1"}}\n{{"a":"{value}"}}\n')
 
     write("2")
-    reading = read.Reading(rows.describe(str(world.folder / name), limit=limit), world.blobs)
+    reading = read.Reading(describe(str(world.folder / name), limit=limit), world.blobs)
     list(reading)
     known = reading.source()
     list(read.Reading(known, world.blobs))  # unchanged: read once more without a word
@@ -324,7 +339,7 @@ def test_a_touched_file_is_still_the_same(world):
     import os
 
     path = world.table("t.csv", "a\n1\n")
-    reading = read.Reading(rows.describe(path), world.blobs)
+    reading = read.Reading(describe(path), world.blobs)
     list(reading)
     os.utime(path, (1, 1))
     list(read.Reading(reading.source(), world.blobs))

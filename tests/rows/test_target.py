@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from batchmill import rows
 from batchmill.errors import InvalidTable, InvalidTarget, StorageTrouble
 from batchmill.rows import target
+from batchmill.rows.read import describe, spool
+from batchmill.rows.target import check_target, default_target
 
 
 @pytest.fixture
@@ -38,15 +39,15 @@ def leftovers(folder: Path) -> list[str]:
 def test_out_is_named_after_the_table(world, table, out):
     for name in ("t.csv", "my.data.tsv", "t.ndjson", "in/x.csv"):
         world.table(name, '{"a":1}\n')
-    source = rows.describe(str(world.folder / table))
-    assert rows.default_target(source) == str(world.folder) + "/" + out
+    source = describe(str(world.folder / table))
+    assert default_target(source) == str(world.folder) + "/" + out
 
 
 def test_answers_of_standard_input_go_to_standard_output(world):
     import io
 
-    source = rows.spool(io.BytesIO(b"a\n1\n"), world.blobs, "spool/1/stdin")
-    assert rows.default_target(source) == "-"
+    source = spool(io.BytesIO(b"a\n1\n"), world.blobs, "spool/1/stdin")
+    assert default_target(source) == "-"
 
 
 # ------------------------------------------------------------------------------------- replacing
@@ -94,7 +95,7 @@ def test_the_table_itself_is_never_overwritten(done):
 
 
 def test_all_that_can_be_refused_is_refused_before_anything_is_spent(world):
-    source = rows.describe(world.table("t.csv", "a\n1\n"))
+    source = describe(world.table("t.csv", "a\n1\n"))
     world.table("there.csv", "x")
     for out, words in (
         ("there.csv", "is there already"),
@@ -103,18 +104,18 @@ def test_all_that_can_be_refused_is_refused_before_anything_is_spent(world):
         ("o", "unknown format"),
     ):
         with pytest.raises(InvalidTarget, match=words):
-            rows.check_target(str(world.folder / out), source, world.blobs)
-    rows.check_target(str(world.folder / "o.csv"), source, world.blobs)
-    rows.check_target("-", source, world.blobs)
-    rows.check_target(str(world.folder / "there.csv"), source, world.blobs, force=True)
+            check_target(str(world.folder / out), source, world.blobs)
+    check_target(str(world.folder / "o.csv"), source, world.blobs)
+    check_target("-", source, world.blobs)
+    check_target(str(world.folder / "there.csv"), source, world.blobs, force=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_one_may_not_write_is_named(world):
-    source = rows.describe(world.table("t.csv", "a\n1\n"))
+    source = describe(world.table("t.csv", "a\n1\n"))
     (world.folder / "locked").mkdir(mode=0o500)
     with pytest.raises(InvalidTarget, match="not writable"):
-        rows.check_target(str(world.folder / "locked/o.csv"), source, world.blobs)
+        check_target(str(world.folder / "locked/o.csv"), source, world.blobs)
 
 
 # ----------------------------------------------------------------------------------- never a half

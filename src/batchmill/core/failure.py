@@ -76,9 +76,7 @@ POLICIES: Final[Mapping[Failure, Policy]] = MappingProxyType(
         Failure.CANCELED: Policy(
             called="canceled", hint="cancelled by wish; retry offers it again"
         ),
-        Failure.BUDGET: Policy(
-            called="canceled", hint="run the table again with a larger budget"
-        ),
+        Failure.BUDGET: Policy(called="canceled", hint="run the table again with a larger budget"),
         Failure.CANARY: Policy(called="canceled", hint="look at the first answers, then retry"),
         Failure.DEADLINE: Policy(
             called="canceled", hint="run the table again with a longer --window"

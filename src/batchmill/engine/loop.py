@@ -35,7 +35,7 @@ class Loop:
     store: Store
     clock: Clock
     turn: Turn
-    at_once: int = 8  #: shards advanced at the same time
+    at_once: int = 4  #: shards advanced at the same time; each may hold some ten megabytes
     working: bool = False  #: whether we hold the turn; others only watch
     _waiting: deque[str] = field(default_factory=deque[str])
     _ask_at: float = 0.0

@@ -111,9 +111,10 @@ class Keeper:
 
     def close(self) -> Kept:
         """Write what waits and what is missing; only now are the segments there."""
-        kept_any = bool(self._seen)
         foreign, duplicate = self._aside.foreign, self._aside.duplicate
-        if foreign and not kept_any:
+        # Somebody else's batch, adopted by mistake: nothing of it is kept. A batch that certainly
+        # is ours and names none of our rows is another matter: all of them are missing.
+        if self._shard.provisional and foreign and not self._seen:
             self._give_up(None)
             return Kept(name=self._name, tally=self._count.tally(foreign, duplicate), ours=False)
         for found in self._bins:

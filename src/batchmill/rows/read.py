@@ -121,7 +121,9 @@ def spool(
 ) -> Source:
     """Keep standard input under *key* (e.g. `spool/<token>/stdin`) and describe it."""
     check_encoding(encoding, "standard input")
-    head = stream.read(_SNIFF_BYTES)
+    head = b""
+    while len(head) < _SNIFF_BYTES and (block := stream.read(_SNIFF_BYTES)):
+        head += block  # a pipe gives what it has; a line may come in pieces
     if not head:
         raise InvalidTable("standard input: is empty. Expected a table.")
     found = _checked(format or _sniffed(head), "standard input")

@@ -210,6 +210,9 @@ class Output:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if self._writer is not None:
+            with suppress(Exception):  # a Parquet writer left open speaks up when it is collected
+                self._writer.close()
         for staged in self._staged.values():
             staged.discard()
         if isinstance(error, BrokenPipeError):

@@ -202,6 +202,8 @@ class Advancer:
         kept = await self.rows.keep(batch, ranges, shard, name, results)
         if shard.provisional and not kept.ours:
             return NotOurs(self.clock.now() + supplier.find_after_s)
+        told = kept.tally.succeeded + sum(len(rows) for rows in kept.tally.failed.values())
+        assert told == len(shard.rows), f"{shard.id}: {told} outcomes for {len(shard.rows)} rows"
         return Collected(kept.name, kept.tally)
 
     # -- recording ------------------------------------------------------------------------------

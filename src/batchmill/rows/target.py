@@ -1,7 +1,10 @@
 """Where the answers go: names, permission to replace, and never half a file."""
 
+import glob
 import itertools
 import os
+import re
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -22,6 +25,7 @@ from batchmill.rows.places import SPOOL, format_of, shown
 from batchmill.rows.write import InputColumns, Writer, writer_of
 
 STDOUT = "-"
+_HOST = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname())
 _numbers = itertools.count()
 _own_format = {"requests": "jsonl", "arrow": "parquet"}
 
@@ -221,6 +225,18 @@ class Output:
             raise trouble(shown(self._at), error, "written") from error
 
 
+def _clear_after_the_dead(path: Path) -> None:
+    """Remove what processes killed on this machine left beside OUT; what lives, stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_HOST)}.*.tmp"):
+        pid = left.name.removesuffix(".tmp").rpartition(".")[2].partition("-")[0]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (ValueError, PermissionError):
+            continue
+
+
 class Staged:
     """One file of OUT, written beside its place: a temporary file that is renamed or uploaded."""
 
@@ -238,7 +254,9 @@ class Staged:
             else:
                 path = Path(url)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
+                _clear_after_the_dead(path)
+                name = f".{path.name}.{_HOST}.{os.getpid()}-{next(_numbers)}.tmp"
+                self._temporary = path.with_name(name)
             self.file = cast("BinaryIO", self._temporary.open("wb"))
         except OSError as error:
             raise trouble(shown(url), error, "written") from error

@@ -96,7 +96,7 @@ class Market:
 
     def named(self, model: str, lane: str = "auto") -> Named:
         """Understand `PROVIDER/MODEL`, or a name of `[models]`; raise with the nearest names."""
-        target = self.settings.models.get(model, model)
+        target = self._meant(model)
         name, slash, model_name = target.partition("/")
         if not slash or not model_name:
             known = ", ".join(sorted(self.settings.models)) or "none"
@@ -112,6 +112,14 @@ class Market:
                 f"provider {name} has no {lane} lane; it has: {', '.join(spec.lanes)}."
             )
         return Named(provider=name, model=model_name, lane=lane, spec=spec, knobs=knobs)
+
+    def _meant(self, model: str) -> str:
+        """Return what `[models]` makes of a name; `*` is every name that means nothing else."""
+        models = self.settings.models
+        if model in models:
+            return models[model]
+        name, slash, _ = model.partition("/")
+        return model if slash and name in self.names() else models.get("*", model)
 
     def spec(self, name: str) -> ProviderSpec:
         own = self.settings.providers.get(name)

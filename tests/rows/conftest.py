@@ -30,6 +30,7 @@ from batchmill.rows.join import join, results_reader
 from batchmill.rows.read import describe
 from batchmill.rows.segments import Segments
 
+SMALL = Limits(requests_max=4, bytes_max=10**6, request_bytes_max=10**5)
 ROOMY = Limits(requests_max=50_000, bytes_max=200 << 20, request_bytes_max=32 << 20)
 
 
@@ -153,6 +154,14 @@ def read_csv(path: str, delimiter: str = ",") -> list[dict[str, Any]]:
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)
+
+
+@pytest.fixture
+def ten(world) -> World:
+    """Ten rows, v0 to v9, in three ranges: 0-3, 4-7, 8-9."""
+    content = "a\n" + "".join(f"v{n}\n" for n in range(10))
+    world.cut(world.table("t.csv", content), limits=SMALL, prompt="{{ a }}")
+    return world
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,6 @@ from batchmill.rows import resultfile
 SMALL = Limits(requests_max=4, bytes_max=10**6, request_bytes_max=10**5)
 
 
-@pytest.fixture
-def ten(world):
-    """Ten rows in three ranges: 0-3, 4-7, 8-9."""
-    world.cut(world.table("t.csv", "a\n" + "x\n" * 10), limits=SMALL, prompt="{{ a }}")
-    return world
-
-
 def stored(world, n: int, name: str = "k1") -> dict[int, dict[str, Any]]:
     key = resultfile.results_key("batch_1", n, name)
     table = resultfile.load(world.blobs, key, resultfile.SCHEMA.names)

@@ -96,7 +96,7 @@ def test_a_key_that_is_required_and_missing_names_its_variable(
 def _with_key(spec: object) -> object:
     from dataclasses import replace
 
-    return replace(spec, key_variable="SIM_KEY", key_required=True)  # pyright: ignore
+    return replace(spec, key_variable="SIM_KEY", key_required=True)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -156,11 +156,16 @@ class Batch:
         """Wish that it stops; what is finished is kept."""
         self._front.call(cancel.cancel(self._front.house.store, self.id))
 
-    def retry(self, *classes: str) -> int:
-        """Offer the failed rows of these classes again (none named: all); return how many."""
+    def retry(self, *classes: str, max_tokens: int | None = None) -> int:
+        """
+        Offer the failed rows of these classes again (none named: all); return how many.
+
+        With *max_tokens* they get so much room for their answers, e.g. those that were truncated.
+        """
         house = self._front.house
         wanted = [Failure(name) for name in classes] or None
-        return self._front.call(plan.retry(house.store, house.clock, self.id, wanted))
+        asked = plan.retry(house.store, house.clock, self.id, wanted, max_tokens=max_tokens)
+        return self._front.call(asked)
 
     def resume(self) -> "Batch":
         """End a hold, e.g. after the key was mended, and let it go on where it stood."""

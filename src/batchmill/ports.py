@@ -217,7 +217,11 @@ class Store(Protocol):
         ...
 
     async def replan(self, batch: Batch, shards: Sequence[Shard]) -> None:
-        """Insert shards a person asked for; guarded by the batch's version, which grows by one."""
+        """
+        Insert shards a person asked for; guarded by the batch's version, which grows by one.
+
+        Whoever asks for more has taken back a former wish to stop.
+        """
         ...
 
     async def wish_cancel(self, batch_id: str) -> None: ...
@@ -339,6 +343,10 @@ class Rows(Protocol):
         Every row of the shard gets exactly one: a second line is counted as duplicate, a foreign
         one as foreign, a row without one becomes `errored/missing`. Visible only once complete.
         """
+        ...
+
+    def adopt(self, batch_id: str) -> None:
+        """Note that the batch is on record: its segments are no draft any more."""
         ...
 
     def drop(self, batch_id: str) -> None:

@@ -145,10 +145,16 @@ class Market:
         own = self.settings.providers.get(name)
         return (own.key_variable if own else None) or self.spec(name).key_variable
 
+    def _needs_key(self, name: str) -> bool:
+        """Say whether a key must be there: the provider wants one, or the person named one."""
+        spec, own = self.spec(name), self.settings.providers.get(name)
+        named = own is not None and own.key_variable is not None
+        return named or (spec.key_required and spec.key_variable is not None)
+
     def missing(self, name: str) -> str | None:
         """Return what stands in the way of using a provider here, in one line; None if nothing."""
         spec, knobs = self.spec(name), self.knobs(name)
-        if spec.key_required and spec.key_variable and not knobs.key:
+        if self._needs_key(name) and not knobs.key:
             return f"set {self.key_variable(name)}"
         return spec.ready(knobs)
 
@@ -170,7 +176,7 @@ class Market:
 
     def _opened(self, name: str, lane: str) -> Supplier:
         spec, knobs = self.spec(name), self.knobs(name)
-        if spec.key_required and spec.key_variable and not knobs.key:
+        if self._needs_key(name) and not knobs.key:
             raise MissingKey(
                 f"provider {name} needs a key: set {self.key_variable(name)} in the environment."
             )
@@ -268,7 +274,7 @@ class House:
     async def sweep(self) -> list[str]:
         """Put away what was cut but never accepted, at least a day ago."""
         boundary = self.ids.batch_at(self.clock.now() - ABANDONED_AFTER_S)
-        return await sweep(self.store, self.blobs, boundary)
+        return await sweep(self.store, self.blobs, self.rows, boundary)
 
 
 @asynccontextmanager

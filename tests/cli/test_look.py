@@ -1,5 +1,6 @@
 """`list`, `show`, `cancel`, `results`, `providers` and `doctor` say how things stand."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_cancel_stops_what_is_not_finished(here: Path, ask: Command, call: Comma
     ask("--detach")
     told = call("cancel", "last")
     assert told.status == 0
-    assert "6 of 6 rows are not finished" in told.out
+    assert "6 of 6 rows not finished" in told.out
     assert "No batchmill process is running" in told.out
     assert call("resume", "last").status == 3
     assert {row["outcome"] for row in read_table(here / "t.answers.csv")} == {"canceled"}
@@ -109,6 +110,74 @@ def test_providers_are_listed_with_what_they_need(here: Path, call: Command) -> 
     assert data["sim"]["ready"] is True
     assert data["sim"]["lanes"] == ["batch", "live"]
     assert "sim/echo" in {f"sim/{model}" for model in data["sim"]["models"]}
+
+
+def test_providers_fit_a_hundred_columns(here: Path, call: Command) -> None:
+    (here / "batchmill.toml").write_text('[providers.mine]\nkind = "nobody"\n')
+    lines = call("providers").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].endswith("WHAT IT IS")
+
+
+def test_a_batch_may_be_called_by_its_name_while_no_other_has_it(
+    here: Path, ask: Command, call: Command
+) -> None:
+    one = ask("--detach", "--name", "spring list").out.strip()
+    assert call("show", "spring list", "--json").json["batch"] == one
+    two = ask("--detach", "--name", "spring list").out.strip()
+    told = call("show", "spring list")
+    assert told.status == 2
+    assert one in told.err
+    assert two in told.err
+
+
+def test_data_has_the_id_under_both_names_and_shards_agree_with_themselves(
+    here: Path, ask: Command, call: Command
+) -> None:
+    settings(here, retry="server = 0", failures="{ server = 0.5 }")
+    ask()
+    data = call("show", "last", "--json").json
+    assert data["id"] == data["batch"] == call("list", "--json").json[0]["id"]
+    for shard in data["each_shard"]:
+        failed = sum(shard["failures"].values())
+        assert shard["progress"] == {"succeeded": shard["succeeded"], "errored": failed}
+        assert shard["succeeded"] + failed == shard["rows"]
+
+
+def test_answers_that_nobody_wrote_yet_are_not_said_to_be_there(
+    here: Path, ask: Command, call: Command
+) -> None:
+    batch_id = ask().out.split()[0]
+    assert re.search(r"answers +t\.answers\.csv", call("show", "last").out)
+    (here / "t.answers.csv").unlink()
+    for command in ("show", "watch"):
+        told = call(command, "last").out
+        assert f"not written yet: batchmill resume {batch_id} writes t.answers.csv" in told
+
+
+def test_the_journal_says_where_the_answers_of_a_finished_batch_are(
+    here: Path, ask: Command, call: Command
+) -> None:
+    from batchmill.cli import text
+    from batchmill.cli.house import Stop, in_house
+    from batchmill.wiring import House
+
+    batch_id = ask().out.split()[0]
+    said: list[str] = []
+
+    async def work(house: House, _: Stop) -> int:
+        said.append(text.ended(await house.inspector.view(batch_id)))
+        return 0
+
+    in_house(work)
+    assert said == [
+        f"{batch_id} finished: 6 rows, 6 succeeded; its answers: batchmill resume {batch_id}"
+    ]
+
+
+def test_one_batch_is_not_called_batches(here: Path, ask: Command, call: Command) -> None:
+    ask()
+    assert "current, 1 batch\n" in call("doctor").out
 
 
 def test_one_broken_provider_does_not_hide_the_others(here: Path, call: Command) -> None:

@@ -1,6 +1,7 @@
 """The main job from the front door: a table in, the same table with answers out."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,3 +238,98 @@ def test_prices_keep_all_their_digits_in_json() -> None:
     line = data.line({"cost_usd": data.exact(Decimal("0.00000012345678901234"))})
     assert line == '{"cost_usd":0.00000012345678901234}'
     assert json.loads(line)["cost_usd"] > 0
+
+
+def test_elapsed_time_counts_from_the_start_of_the_command(here: Path, ask: Command) -> None:
+    settings(here, turnaround_s=1.0)
+    lines = ask("--json").lines
+    elapsed = [line["elapsed_s"] for line in lines]
+    assert elapsed == sorted(elapsed)
+    reading = [line["elapsed_s"] for line in lines if line["status"] == "validating"]
+    assert min(line["elapsed_s"] for line in lines if line["shards"]) >= max(reading) > 0
+
+
+def test_a_finished_batch_has_nothing_left_to_wait_for(
+    here: Path, ask: Command, call: Command
+) -> None:
+    assert ask("--json").lines[-1]["eta_s"] == [0.0, 0.0]
+    assert call("show", "last", "--json").json["eta_s"] == [0.0, 0.0]
+
+
+def test_a_held_batch_has_no_estimate_and_says_why_once(
+    here: Path, ask: Command, call: Command
+) -> None:
+    settings(here, failures="{ account = 1.0 }")
+    told = ask("--json")
+    assert told.lines[-1]["eta_s"] is None
+    assert told.lines[-1]["held"]
+    shown = call("show", "last").out
+    assert re.search(r"held +\S", shown)
+    assert "in progress, held" in shown
+    assert "stalled" not in shown
+    assert " left" not in shown
+    assert "no batchmill process" not in call("watch", "last").err
+
+
+def test_what_is_wrong_with_the_prompt_is_told_before_an_out_that_exists(
+    here: Path, ask: Command, call: Command
+) -> None:
+    (here / "t.answers.csv").write_text("old\n")
+    assert "titel" in ask(prompt="Say {{ titel }}").err
+    assert "s.json" in ask("--schema", "s.json").err
+    assert "ecko" in call("run", "t.csv", "--model", "sim/ecko", "--prompt", "{{ title }}").err
+    assert "is there already" in ask().err
+
+
+def test_a_speed_is_told_of_ten_rows_that_were_answered_at_a_go(here: Path, ask: Command) -> None:
+    assert "rows/" not in ask().out
+    write_table(here / "t.csv", 30)
+    assert re.search(r"time +\S+ s · [0-9.]+ rows/s", ask("--force").out)
+
+
+def test_a_batch_that_was_resumed_has_no_speed(here: Path, ask: Command, call: Command) -> None:
+    write_table(here / "t.csv", 30)
+    ask()
+    assert "rows/" not in call("resume", "last").out
+    assert "rows/" not in call("show", "last").out
+
+
+def test_standard_output_is_called_by_its_name(here: Path, ask: Command) -> None:
+    from batchmill.cli import text
+
+    assert text.place("-") == "standard output"
+    assert "writing the answers to -" not in ask("-o", "-").err
+
+
+def test_retry_takes_up_a_cancelled_batch(here: Path, ask: Command, call: Command) -> None:
+    batch_id = ask("--detach").out.strip()
+    call("cancel", "last")
+    told = call("resume", "last")
+    assert told.status == 3
+    assert told.out.splitlines()[-1] == f"  Offer them again: batchmill retry {batch_id}"
+    assert call("retry", "last").status == 0
+    assert {row["outcome"] for row in read_table(here / "t.answers.csv")} == {"succeeded"}
+
+
+def test_retry_hands_on_a_larger_limit(
+    here: Path, ask: Command, call: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchmill.service import plan
+
+    limits: list[int | None] = []
+
+    async def retry(*_: object, max_tokens: int | None = None) -> int:
+        limits.append(max_tokens)
+        return 1
+
+    ask()
+    monkeypatch.setattr(plan, "retry", retry)
+    told = call("retry", "last", "--max-tokens", "500", "--detach")
+    call("retry", "last", "--detach")
+    assert limits == [500, None]
+    assert ": 1 row to offer again" in told.err
+
+
+def test_force_says_what_it_does(call: Command) -> None:
+    for name in ("run", "resume", "results"):
+        assert "Replace OUT if it is there already." in call(name, "--help").out

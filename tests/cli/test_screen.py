@@ -80,8 +80,12 @@ def test_the_display_says_all_that_one_wants_to_know() -> None:
     told = drawn(view(*MIXED))
     for words in (
         *("batch_x", "listings", "sim/echo · batch lane · 40,000 rows", "35%"),
-        *("9,988 succeeded · 12 errored · 30,000 pending", "737 rows/s · 0:19 elapsed"),
-        *("2–5 min (rate so far)", "server 12", "slow since 14:02"),
+        *(
+            "14,000 of 40,000 answered",
+            "9,988 succeeded · 12 errored · 26,000 to go",
+            "0:19 elapsed",
+        ),
+        *("2–5 min left (rate so far)", "server 12", "slow since 14:02"),
         "1 planned · 1 submitting · 1 in progress · 1 settled",
     ):
         assert words in told
@@ -117,6 +121,7 @@ def test_more_shards_than_a_terminal_has_lines_are_counted() -> None:
             [State.SETTLED] * 2 + [State.COLLECTING] + [State.PLANNED],
             "1 of 4 shards is submitted and goes on upstream (2 done before); 1 waits until",
         ),
+        ([State.IN_PROGRESS], "1 of 1 shard is submitted and goes on upstream; their answers"),
         ([State.IN_PROGRESS] * 3, "3 of 3 shards are submitted and go on upstream; their answers"),
         (
             [State.SUBMITTING] + [State.PLANNED] * 2,
@@ -140,7 +145,7 @@ def test_the_live_lane_stands_still_and_keeps_what_is_finished() -> None:
     told = text.interrupted(found, moved_by_other=False)
     assert told == (
         "batch_x stands still until you run: batchmill resume batch_x (or keep `batchmill work` "
-        "running); 14,000 of 40,000 rows are finished and kept."
+        "running); finished and kept: 14,000 of 40,000 rows."
     )
 
 
@@ -157,7 +162,10 @@ def test_plain_lines_come_when_there_is_news(capsys: pytest.CaptureFixture[str])
         screen.show(view(*MIXED, elapsed_s=elapsed_s, answered=answered))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "batch_x: 40,000 rows in 4 shards for sim/echo (batch lane)"
-    assert len(lines) == 3
+    assert lines[1] == "slow since 14:02"
+    assert lines[3].startswith("9 of 40,000 answered")
+    assert len(lines) == 4
+    assert "pending" not in " ".join(lines)
 
 
 def test_the_receipt_names_each_failure_and_the_command_that_helps() -> None:
@@ -176,3 +184,143 @@ def test_the_receipt_names_each_failure_and_the_command_that_helps() -> None:
         "batchmill retry batch_x --class server",
     ):
         assert words in told
+
+
+DEAD = "endpoint http://gpu1/v1 does not answer since 14:02: connection refused"
+
+
+def told(capsys: pytest.CaptureFixture[str], *views: View) -> list[str]:
+    """Return the plain lines after the first that are said when the batch stands so."""
+    from batchmill.cli.screen import PlainLines
+
+    screen = PlainLines()
+    for found in views:
+        screen.show(found)
+    return capsys.readouterr().err.splitlines()[1:]
+
+
+def noted(elapsed_s: float, *notes: str) -> View:
+    shards = [shard(n, State.IN_PROGRESS, note=note) for n, note in enumerate(notes, 1)]
+    return view(*shards, elapsed_s=elapsed_s)
+
+
+def test_each_trouble_is_said_once_whatever_its_clock_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    later = DEAD.replace("14:02", "14:09:31")
+    views = [noted(0, DEAD, DEAD), noted(6, later, later), noted(12, "", ""), noted(18, DEAD, DEAD)]
+    assert told(capsys, *views) == [DEAD]
+
+
+def test_troubles_are_said_one_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = [f"trouble {n}" for n in "abc"]
+    views = [noted(s, *notes) for s in range(8)]
+    assert told(capsys, *views) == ["trouble a", "trouble b"]
+
+
+def test_why_a_batch_is_held_is_no_further_note(capsys: pytest.CaptureFixture[str]) -> None:
+    found = noted(0, "the key is wrong")
+    held = replace(found, batch=replace(found.batch, held="the key is wrong"))
+    assert told(capsys, held) == []
+
+
+def test_the_display_shows_the_newest_trouble() -> None:
+    from batchmill.cli.waits import Notes
+
+    notes = Notes()
+    assert notes.current(noted(0, "b is slow")) == ["b is slow"]
+    assert notes.current(noted(1, "a is slow", "b is slow")) == ["b is slow", "a is slow"]
+    assert notes.current(noted(2, "", "b is slow")) == ["b is slow"]
+    assert notes.current(noted(3, "a is slow", "b is slow"))[-1] == "a is slow"
+    assert "(1 other note) b is slow" in drawn(noted(0, "a is slow", "b is slow"))
+    assert "that is why" in drawn(noted(0, "long " * 20 + "that is why"))
+
+
+def again(*, due_at: float, **facts: object) -> View:
+    """Forty-four rows, of which five failed and wait."""
+    failed = facts.pop("failed", {Failure.SERVER: row_range(3, 5)})
+    first = shard(1, State.SETTLED, rows=row_range(0, 44), tally=Tally(succeeded=39, failed=failed))
+    second = shard(2, State.PLANNED, rows=row_range(3, 5), attempt=2, due_at=due_at)
+    counts = Counts(total=44, succeeded=39, pending=5)
+    return view(first, second, counts=counts, answered=39, **facts)
+
+
+def test_rows_that_wait_for_their_next_offer_are_told_with_the_reason() -> None:
+    from batchmill.cli.waits import offers
+
+    said = "5 rows wait to be offered again (server), next in 8 s"
+    assert offers(again(due_at=26.4)) == said
+    assert said in drawn(again(due_at=26.4))
+    assert "39 succeeded · 5 to go" in drawn(again(due_at=26.4))
+    assert offers(again(due_at=18.0)) == ""
+    mixed = {Failure.SERVER: row_range(3, 2), Failure.RATE_LIMITED: row_range(5, 3)}
+    assert "again (rate_limited 3, server 2), next" in offers(again(due_at=26.4, failed=mixed))
+    unknown = {Failure.SERVER: row_range(3, 2)}
+    assert "offered again, next in" in offers(again(due_at=26.4, failed=unknown))
+    assert offers(again(due_at=26.4, stalled_since=1.0)).endswith("again (server)")
+    assert " left" in drawn(again(due_at=18.0))
+    assert " left" not in drawn(again(due_at=26.4))
+
+
+def test_the_last_failure_of_a_row_is_the_one_it_waits_for() -> None:
+    from batchmill.cli.waits import offers
+
+    found = again(due_at=26.4)
+    first, second = found.shards
+    second = replace(
+        second, state=State.SETTLED, tally=Tally(failed={Failure.QUOTA: row_range(3, 5)})
+    )
+    third = replace(second, n=3, state=State.PLANNED, tally=Tally(), attempt=3)
+    assert "(quota)" in offers(replace(found, shards=(first, second, third)))
+
+
+def test_what_waits_is_said_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = view(shard(1, State.IN_PROGRESS), elapsed_s=0.0, answered=0)
+    (line,) = told(capsys, begun, again(due_at=26.4))
+    assert line.startswith("39 of 44 answered · 39 succeeded · 5 to go · 0:19 elapsed")
+    assert line.endswith("5 rows wait to be offered again (server), next in 8 s")
+
+
+def test_the_bar_needs_no_colours() -> None:
+    from batchmill.cli.live_screen import BAR_CELLS, bar
+
+    drawn = bar(view(*MIXED)).plain[:BAR_CELLS]
+    done = 14_000 * BAR_CELLS // 40_000
+    assert drawn == "━" * done + "·" * (BAR_CELLS - done)
+
+
+def paced(*looks: tuple[float, int], shards: tuple[Shard, ...] = MIXED) -> str:
+    from batchmill.cli.pace import Pace
+
+    pace = Pace()
+    found = view(*shards)
+    for elapsed_s, answered in looks:
+        found = view(*shards, elapsed_s=elapsed_s, answered=answered)
+        pace.look(found)
+    return pace.now(found)
+
+
+def test_a_speed_is_of_what_was_seen_here_and_of_ten_rows_at_least() -> None:
+    assert paced((0.0, 0), (10.0, 200)) == "20 rows/s"
+    assert paced((0.0, 0), (10.0, 9)) == ""
+    assert paced((3600.0, 5000), (3610.0, 5200)) == "20 rows/s"
+    assert paced((0.0, 0)) == ""
+
+
+def test_a_pause_ends_a_speed() -> None:
+    from batchmill.cli.pace import Pace
+
+    pace = Pace()
+    pace.look(view(*MIXED, elapsed_s=0.0, answered=0))
+    pace.look(again(due_at=400.0))
+    assert pace.now(again(due_at=400.0)) == ""
+    over = view(*again(due_at=0).shards[:1], status=Status.COMPLETED, elapsed_s=500.0, answered=44)
+    pace.look(over)
+    assert pace.now(over) == ""
+    assert pace.overall(over) == ""
+
+
+def test_the_receipt_offers_truncated_rows_more_room() -> None:
+    counts = Counts(total=9, succeeded=8, errored=1, failures={Failure.TRUNCATED: 1})
+    lines = text.receipt(view(status=Status.COMPLETED, counts=counts, eta=None), "/o.csv")
+    assert lines[-1].endswith("batchmill retry batch_x --class truncated --max-tokens N")

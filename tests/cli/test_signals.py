@@ -108,7 +108,8 @@ def test_work_moves_what_was_detached_and_stops_cleanly(
     worker = start("work")
     worker.until("working on", stream="stdout")
     batch_id = ask("--detach").out.strip()
-    worker.until(f"{batch_id}: completed", stream="stdout")
+    line = worker.until(f"{batch_id} finished", stream="stdout")
+    assert line.rstrip().endswith(f"6 rows, 6 succeeded; its answers: batchmill resume {batch_id}")
     worker.signal(signal.SIGTERM)
     told = worker.end()
     assert told.status == 0

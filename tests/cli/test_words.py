@@ -53,13 +53,14 @@ def test_a_guess_is_called_a_guess() -> None:
 @pytest.mark.parametrize(
     ("rate", "said"),
     [
-        (None, "no answer yet"),
         (1204.4, "1,204 rows/s"),
         (2.64, "2.6 rows/s"),
-        (0.01, "36.0 rows/h"),
+        (0.083527, "301 rows/h"),
+        (0.01, "36 rows/h"),
+        (0.0001, "9 rows/d"),
     ],
 )
-def test_a_rate_has_a_unit_that_fits(rate: float | None, said: str) -> None:
+def test_a_rate_has_a_unit_that_fits(rate: float, said: str) -> None:
     assert words.rate(rate) == said
 
 
@@ -80,3 +81,23 @@ def test_money_is_never_rounded_nor_in_powers_of_ten() -> None:
 def test_columns_line_up_whatever_script_they_are_in() -> None:
     lines = words.columns([("ab", "1"), ("日本", "22")], right=(1,))
     assert lines == ["ab     1", "日本  22"]
+
+
+@pytest.mark.parametrize(
+    ("n", "noun", "said"),
+    [
+        (1, "shard", "1 shard"),
+        (2, "shard", "2 shards"),
+        (1, "batch", "1 batch"),
+        (1200, "batch", "1,200 batches"),
+    ],
+)
+def test_nouns_have_their_plural(n: int, noun: str, said: str) -> None:
+    assert words.plural(n, noun) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.0, "1 s"), (7.2, "8 s"), (59.5, "1 min"), (124.1, "2 min 5 s")]
+)
+def test_a_wait_is_said_in_whole_seconds(seconds: float, said: str) -> None:
+    assert words.whole(seconds) == said

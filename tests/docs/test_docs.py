@@ -80,7 +80,7 @@ def _without_set_up(script: str) -> str:
     """Leave out what this very environment came from: ./dev (its commands are checked) and pip."""
     lines = script.splitlines()
     return "\n".join(
-        line for line in lines if not line.startswith(("./dev", "pip ", "git ", "cd "))
+        line for line in lines if not line.startswith(("./dev", "pip ", "git ", "cd ", ". .venv"))
     )
 
 

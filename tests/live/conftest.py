@@ -13,7 +13,7 @@ from batchmill.live import ledger
 from batchmill.live.dispatcher import Dispatcher
 from batchmill.live.run import Run
 from batchmill.ports import Answer
-from batchmill.wire import openai
+from batchmill.wire import failures, openai
 
 CHAT = b'{"choices":[{"message":{"content":"yes"},"finish_reason":"stop"}],"model":"m","usage":{"prompt_tokens":3,"completion_tokens":1}}'
 Reply = Callable[[str], Awaitable[Answer]]
@@ -69,8 +69,14 @@ class Bench:
         self.endpoint = ScriptedEndpoint()
         self.dispatchers: list[Dispatcher] = []
 
-    def dispatcher(self, most: int = 8) -> Dispatcher:
-        made = Dispatcher(self.endpoint, self.clock, name="endpoint http://gpu1/v1", most=most)
+    def dispatcher(self, most: int = 8, patience_s: float = 0.05) -> Dispatcher:
+        made = Dispatcher(
+            self.endpoint,
+            self.clock,
+            name="endpoint http://gpu1/v1",
+            most=most,
+            patience_s=patience_s,
+        )
         self.dispatchers.append(made)
         return made
 
@@ -89,6 +95,7 @@ class Bench:
             url="/v1/chat/completions",
             dialect="openai.chat",
             judge=openai.result,
+            names_account=failures.names_account,
             requests=requests,
             path=path,
         )

@@ -1,10 +1,12 @@
 """What a ledger promises: durable within an interval, whole after a crash, one writer."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -125,21 +127,92 @@ def test_a_foreign_file_is_not_touched(tmp_path: Path):
     assert path.read_bytes() == b"important\n" * 10
 
 
-def test_a_full_disk_is_told_to_who_writes_and_to_who_closes(tmp_path: Path, monkeypatch: Any):
+def test_a_broken_disk_is_told_to_who_writes_and_to_who_closes(tmp_path: Path, monkeypatch: Any):
     path = tmp_path / "a.ledger"
     ledger.create(path)
 
-    def full(fd: int, data: bytes, at: int) -> int:
-        raise OSError(28, "No space left on device")
+    def broken(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(ledger, "_write_all", full)
+    monkeypatch.setattr(ledger, "_write_all", broken)
     with Syncer() as syncer:
         book = Ledger.open(path, syncer)
         book.append(row(1))
-        with pytest.raises(StorageTrouble, match=r"No space left.*Make room"):
+        with pytest.raises(
+            StorageTrouble, match=r"Input/output error\. 1 answers could not be kept"
+        ):
             book.close()
         with pytest.raises(StorageTrouble):
             book.append(row(2))
+
+
+class Disk:
+    """A disk with little room: the last write of a group is cut in the middle."""
+
+    def __init__(self, monkeypatch: Any, room: int) -> None:
+        self.room = room
+        self._real = ledger._write_all
+        monkeypatch.setattr(ledger, "_write_all", self._write)
+        monkeypatch.setattr(ledger, "ROOM_S", 0.01)
+
+    def _write(self, fd: int, data: bytes, at: int) -> int:
+        if at + len(data) > self.room:
+            self._real(fd, data[: max(0, self.room - at)], at)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._real(fd, data, at)
+
+
+def test_answers_wait_in_memory_until_a_full_disk_has_room(tmp_path: Path, monkeypatch: Any):
+    path = tmp_path / "a.ledger"
+    ledger.create(path)
+    disk = Disk(monkeypatch, room=20_000)  # some groups of them fit, all of them do not
+    with Syncer(interval_s=0.05) as syncer:
+        book = Ledger.open(path, syncer)
+        for n in range(1000):
+            book.append(row(n))
+        while not syncer.waiting_for_room:
+            time.sleep(0.001)
+        time.sleep(0.1)
+        assert book.trouble is None
+        for n in range(1000, 1010):
+            book.append(row(n))
+        disk.room = 1 << 30
+        book.close()
+        assert syncer.waiting_for_room == 0
+    assert rows_in(path) == list(map(row, range(1010)))
+
+
+def test_a_stop_while_the_disk_is_full_says_what_was_lost(tmp_path: Path, monkeypatch: Any):
+    path = tmp_path / "a.ledger"
+    ledger.create(path)
+    Disk(monkeypatch, room=0)
+    with Syncer() as syncer:
+        book = Ledger.open(path, syncer)
+        for n in range(7):
+            book.append(row(n))
+        while not syncer.waiting_for_room:
+            time.sleep(0.001)
+        syncer.give_up_waiting()
+        with pytest.raises(StorageTrouble, match=r"No space.* 7 answers could not.*Make room"):
+            book.close()
+
+
+def test_a_row_that_cannot_be_written_costs_its_neighbours_nothing(tmp_path: Path):
+    path = tmp_path / "a.ledger"
+    absurd = Result("x-1", Outcome.SUCCEEDED, usage=Usage(10**20), answer="yes", body=b'{"a":1}')
+    half = Result("x-2", Outcome.SUCCEEDED, answer="\ud800")
+    stopped = Stopped(Failure.ACCOUNT, "no credit \ud800")
+    written(path, row(0), absurd, row(1), half, *map(row, range(2, 600)), stopped=stopped)
+    kept = {r.custom_id: r for r in rows_in(path)}
+    assert [kept[f"batch_x-0001-{n}"] for n in range(600)] == list(map(row, range(600)))
+    for bad in (kept["x-1"], kept["x-2"]):
+        assert (bad.outcome, bad.failure) == (Outcome.ERRORED, Failure.SERVER)
+        assert "cannot be kept" in bad.detail
+    assert "OverflowError" in kept["x-1"].detail
+    assert kept["x-1"].body == b'{"a":1}', "what was paid for is still there"
+    found = ledger.replay(path)
+    assert (found.succeeded, found.unsuccessful) == (600, 2)
+    assert found.stopped == Stopped(Failure.ACCOUNT, "no credit ?")
 
 
 def test_rows_share_a_sync(tmp_path: Path, monkeypatch: Any):

@@ -12,7 +12,7 @@ async def setting(tmp_path: Path) -> AsyncIterator[Setting]:
     made = Setting(tmp_path / "providers" / "gpu1")
     await made.server.up()
     yield made
+    await made.server.down()  # first: closing a provider waits for what is in flight
     for provider in made.opened:
         await provider.aclose()
     await made.client.aclose()
-    await made.server.down()

@@ -6,6 +6,8 @@ import signal
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,8 +26,10 @@ from tests.providers.gpu_server import (
 
 from batchmill import providers
 from batchmill.core.outcome import Outcome
+from batchmill.core.request import Request
 from batchmill.core.shard import Accepted, NotThere
-from batchmill.errors import InvalidSetting, NotSent, ProviderBusy, ProviderGone
+from batchmill.errors import InvalidSetting, NotSent, ProviderBusy, ProviderGone, StorageTrouble
+from batchmill.ports import Offer
 from batchmill.providers import Knobs
 from batchmill.providers.live import joined
 
@@ -144,6 +148,60 @@ async def test_a_cancel_outlives_its_process(setting: Setting):
     assert len(answers) == 100
 
 
+async def test_an_orderly_stop_waits_for_what_is_paid_and_buys_nothing_twice(setting: Setting):
+    async def slow(_: web.Request, n: int) -> web.Response:
+        await asyncio.sleep(2.5)
+        return chat(f"answer {n}")
+
+    setting.server.weather = slow
+    provider, asked = setting.provider(concurrency=20), offer(60)
+    await provider.submit(asked)
+    await until(lambda: setting.server.in_flight == 20)
+    assert provider.in_flight == 20
+    await provider.aclose()
+    assert sum(setting.server.calls.values()) == 20
+    assert setting.server.gone == 0
+    setting.server.weather = None
+    await setting.answers(setting.provider(), asked)
+    assert set(setting.server.calls.values()) == {1}
+
+
+async def test_trouble_with_the_rows_does_not_throw_away_what_is_in_flight(setting: Setting):
+    bell = asyncio.Event()
+
+    async def slow(_: web.Request, n: int) -> web.Response:
+        await bell.wait()
+        return chat("ok")
+
+    setting.server.weather = slow
+    provider, asked = setting.provider(concurrency=20), offer(60)
+    torn = replace(asked, requests=lambda: _torn(asked))
+    await provider.submit(torn)
+    await until_true(lambda: provider.check(torn), lambda c: "segment" in c.progress.note)
+    await until(lambda: setting.server.in_flight == 10)
+    bell.set()
+    with pytest.raises(StorageTrouble, match="segment"):
+        await ended(provider, torn)
+    await setting.answers(provider, asked)
+    assert set(setting.server.calls.values()) == {1}
+
+
+async def _torn(asked: Offer) -> AsyncIterator[Sequence[Request]]:
+    async for chunk in asked.requests():
+        yield chunk[:10]
+        raise StorageTrouble("a segment is gone")
+
+
+async def test_the_end_of_a_stop_is_bounded_by_the_idle_timeout(setting: Setting):
+    setting.server.weather = hang
+    provider, asked = setting.provider(concurrency=2, idle_timeout_s=0.3), offer(60)
+    await provider.submit(asked)
+    await until(lambda: setting.server.calls[1])
+    async with asyncio.timeout(5):
+        await provider.aclose()
+    assert provider.in_flight == 0
+
+
 async def test_a_ledger_that_is_gone_is_not_bought_again_in_silence(setting: Setting):
     provider, asked = setting.provider(), offer(3)
     await provider.submit(asked)
@@ -214,6 +272,11 @@ async def test_after_a_kill_only_what_was_in_flight_or_unsynced_is_sent_again(se
     [
         ({"base_url": ""}, "needs a base_url"),
         ({"base_url": "gpu1:8000"}, "no http"),
+        ({"base_url": "http://127.0.0.1:99999/v1"}, "no http"),
+        ({"base_url": "http://gpu1:port/v1"}, "no http"),
+        ({"base_url": "http://[::1/v1"}, "no http"),
+        ({"base_url": "http://gpu1:0/v1"}, "no http"),
+        ({"base_url": "http:///v1"}, "no http"),
         ({"concurency": 4}, "Did you mean concurrency"),
         ({"concurrency": 0}, "from 1 to"),
         ({"concurrency": "many"}, "whole number"),
@@ -229,6 +292,8 @@ async def test_a_wrong_knob_is_named_with_what_was_expected(
 
 def test_the_spec_says_what_is_missing():
     spec = providers.spec("live")
-    assert spec.ready(Knobs(base_url="")) == "set base_url"
+    for wrong in ("", "gpu1:8000/v1", "http://127.0.0.1:99999/v1", "ftp://x/v1", "http://[::1/v1"):
+        assert "set base_url to http(s)://" in (spec.ready(Knobs(base_url=wrong)) or "")
+    assert spec.ready(Knobs(base_url="http://[::1]:8000/v1")) is None
     assert spec.ready(Knobs(base_url="http://x/v1")) is None
     assert spec.models(Knobs(base_url="")) is None

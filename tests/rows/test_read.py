@@ -228,7 +228,7 @@ def test_a_glimpse_of_requests_shows_where_they_want_to_go(world):
     [
         ("t.csv", b"", r"t\.csv: is empty"),
         ("t.csv", b"\n\n", r"t\.csv: is empty. Expected a line with the names"),
-        ("t.csv", b"a,b\n1,2\n3\n", r"t\.csv, line 3: 1 values, but the first line names 2"),
+        ("t.csv", b"a,b\n1,2\n3\n", r"t\.csv, line 3: 1 value, but the first line names 2"),
         ("t.csv", b'a,b\n"x\n\ny",2\n1,2,3\n', r"t\.csv, line 5: 3 values"),
         (
             "t.csv",
@@ -236,7 +236,7 @@ def test_a_glimpse_of_requests_shows_where_they_want_to_go(world):
             r"t\.csv, line 3: byte 0xff is not valid UTF-8.*--encoding",
         ),
         ("t.csv", b"a,b,a\n1,2,3\n", r"line 1: columns 1 and 3 are both called 'a'"),
-        ("t.csv", b'a,b\n1,"x\n2,y\n', r"t\.csv, line 2: a quote is opened .* never closed"),
+        ("t.csv", b'a,b\n1,"x\n2,y\n', r"t\.csv, line 2: the quote that begins .* never closed"),
         ("t.txt", b"a\n", r"t\.txt: unknown format.*\.csv, \.tsv, \.parquet or \.jsonl"),
         ("t.parquet", b"no parquet", r"t\.parquet: is no readable Parquet file"),
         ("t.jsonl", b'{"a":1}\n[2]\n', r"t\.jsonl, line 2: not a JSON object"),

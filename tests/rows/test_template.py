@@ -106,7 +106,7 @@ def test_columns_named_like_built_ins_are_columns():
 
 def test_rows_of_json_lines_may_lack_a_column():
     chunk = LinesChunk(HERE, [1, 2], [b"", b""], [{"a": 1}, {"b": {"c": [2]}}])
-    assert Template("{{ a }}-{{ b }}", "prompt").texts(chunk) == ["1-", "-{'c': [2]}"]
+    assert Template("{{ a }}-{{ b }}", "prompt").texts(chunk) == ["1-", '-{"c":[2]}']
     nested = "{% if b %}{{ b.c[0] }}{% endif %}"
     assert Template(nested, "prompt").texts(chunk) == ["", "2"]
 

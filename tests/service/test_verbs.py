@@ -1,14 +1,14 @@
 """The verbs, one promise at a time, over doubles in memory."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.service.town import Town
 
-from batchmill.core.batch import Batch, Recipe, Source, Status
-from batchmill.core.failure import Failure, Patience
-from batchmill.core.limits import MIB, Limits
+from batchmill.core.batch import Status
+from batchmill.core.failure import Failure
 from batchmill.core.shard import State
 from batchmill.errors import (
     Conflict,
@@ -21,115 +21,13 @@ from batchmill.errors import (
     ProviderRefused,
     ProviderSilent,
 )
-from batchmill.ports import Offer, Supplier
-from batchmill.providers._sim_shelf import MemoryShelf
-from batchmill.providers._sim_weather import SUNNY, Faults
-from batchmill.providers.sim import SimProvider
+from batchmill.ports import Offer
+from batchmill.providers._sim_weather import Faults
+from batchmill.rows.blobs import open_blobs
+from batchmill.rows.segments import Segments
 from batchmill.service import plan
-from batchmill.service.advance import Advancer
 from batchmill.service.cancel import cancel
-from batchmill.service.create import Creator, Wish
-from batchmill.service.inspect import Inspector, View
 from batchmill.service.sweep import sweep
-from batchmill.testing.clock import SimClock
-from batchmill.testing.life import CountingIds
-from batchmill.testing.rows import MemoryRows
-from batchmill.testing.store import MemoryStore
-
-
-class Somebody:
-    """A turn that somebody else holds, or that nobody does."""
-
-    def __init__(self) -> None:
-        self.alive = True
-
-    async def take(self) -> bool:
-        return False
-
-    async def give_up(self) -> None:
-        return
-
-    async def last_seen(self) -> tuple[bool, float | None]:
-        return self.alive, None
-
-
-class Town:
-    """A store, a vendor and a clock; `step` takes whatever is due one step further."""
-
-    def __init__(self, faults: Faults = SUNNY, rows: int = 4) -> None:
-        self.clock, self.store, self.turn = SimClock(), MemoryStore(), Somebody()
-        self.shelf = MemoryShelf()
-        self.provider = SimProvider(self.clock, self.shelf, faults, turnaround_s=100.0)
-        self.rows = MemoryRows({"t": [f"prompt {i}" for i in range(rows)]})
-        self.ids = CountingIds("a")
-        self.lacking: MissingKey | None = None
-        self.advancer = Advancer(
-            clock=self.clock,
-            ids=self.ids,
-            store=self.store,
-            rows=self.rows,
-            suppliers=self.supplier,
-            patience=Patience(wait_s=10.0),
-            owner="me",
-        )
-
-    def supplier(self, provider: str, lane: str) -> Supplier:
-        if self.lacking:
-            raise self.lacking
-        return Supplier(
-            provider=self.provider,
-            limits=Limits(requests_max=2, bytes_max=MIB, request_bytes_max=MIB // 2),
-            poll_s=30.0,
-            timeout_s=5.0,
-            find_after_s=20.0,
-        )
-
-    async def batch(self, **wish: object) -> Batch:
-        creator = Creator(
-            clock=self.clock,
-            ids=self.ids,
-            store=self.store,
-            rows=self.rows,
-            suppliers=self.supplier,
-        )
-        facts = {"provider": "sim", "lane": "batch", "recipe": Recipe(model="echo")}
-        draft = creator.draft(Wish(source=Source(url="t", format="csv"), **{**facts, **wish}))
-        return await creator.accept(draft)
-
-    async def step(self) -> bool:
-        due = await self.store.due(self.clock.now())
-        for shard_id in due:
-            await self.advancer.advance(shard_id)
-        return bool(due)
-
-    async def until(self, reached: Callable[[View], bool], batch: Batch) -> View:
-        for _ in range(300):
-            view = await self.view(batch)
-            if reached(view):
-                return view
-            if not await self.step():
-                at = await self.store.next_due(self.clock.now())
-                assert at is not None, f"nobody will ever move {view.shards}"
-                self.clock.pass_by(at - self.clock.now() + 0.001)
-        raise AssertionError("it never came to that")
-
-    async def view(self, batch: Batch) -> View:
-        inspector = Inspector(clock=self.clock, store=self.store, turn=self.turn)
-        return await inspector.view(batch.id)
-
-    async def finished(self, batch: Batch) -> View:
-        return await self.until(lambda view: view.finished, batch)
-
-    def fails(self, verb: str, *errors: ProviderError) -> None:
-        """Let the provider's next calls of *verb* fail, before they have any effect."""
-        real, left = getattr(self.provider, verb), list(errors)
-
-        async def call(offer: Offer) -> object:
-            if left:
-                raise left.pop(0)
-            return await real(offer)
-
-        setattr(self.provider, verb, call)
 
 
 async def test_a_table_is_answered() -> None:
@@ -307,27 +205,31 @@ async def test_a_batch_nobody_works_on_says_since_when() -> None:
     assert (await town.view(batch)).stalled_since is None
 
 
-class Folder:
-    """Blobs that only know their names."""
-
-    def __init__(self, *keys: str) -> None:
-        self.keys = list(keys)
-
-    def list(self, prefix: str) -> list[str]:
-        return [key for key in self.keys if key.startswith(prefix)]
-
-    def delete(self, prefix: str) -> None:
-        self.keys = [key for key in self.keys if not key.startswith(prefix)]
-
-
-async def test_only_what_was_certainly_abandoned_is_swept() -> None:
-    town = Town()
+async def test_only_abandoned_drafts_are_swept_and_never_what_may_have_been_paid(
+    tmp_path: Path,
+) -> None:
+    town, blobs = Town(), open_blobs(str(tmp_path))
     batch = await town.batch()
-    blobs = Folder(
-        f"batches/{batch.id}/requests/1", "batches/batch_a/requests/1", "batches/batch_z/requests/1"
-    )
-    assert await sweep(town.store, blobs, "batch_b") == ["batch_a"]
-    assert len(blobs.keys) == 2
+    rows = Segments(blobs)
+    for key in (
+        "drafts/batch_0/begun",  # cut a day ago, and never accepted
+        "batches/batch_0/requests/00001.jsonl",
+        "drafts/batch_z/begun",  # being cut just now
+        "batches/batch_z/requests/00001.jsonl",
+        f"drafts/{batch.id}/begun",  # accepted, and then the process died
+        f"batches/{batch.id}/requests/00001.jsonl",
+        "batches/batch_1/results/00001/0001-x.arrow",  # of another store over the same blobs
+    ):
+        with blobs.create(key) as file:
+            file.write(b"x")
+    assert await sweep(town.store, blobs, rows, "batch_b") == ["batch_0"]
+    left = {key.rpartition("/")[0] for key in blobs.list("")}
+    assert left == {
+        "drafts/batch_z",
+        "batches/batch_z/requests",
+        f"batches/{batch.id}/requests",
+        "batches/batch_1/results/00001",
+    }
 
 
 def test_unfinished_batches_are_named_oldest_first() -> None:

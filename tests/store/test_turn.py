@@ -11,7 +11,7 @@ import pytest
 from batchmill.errors import StorageTrouble
 from batchmill.store import open_store
 from batchmill.store.lease import LeaseTurn
-from batchmill.store.turn import FileTurn, turn_for
+from batchmill.store.turn import STOPPED_AFTER_S, FileTurn, turn_for
 
 
 class HandClock:
@@ -170,8 +170,17 @@ def start_taker(path):
     return child
 
 
+async def test_a_worker_that_was_stopped_is_not_called_alive(path, clock):
+    with start_taker(path) as child:
+        clock.time = 5.0 + STOPPED_AFTER_S
+        assert not await FileTurn(path, clock).take()  # a stopped process keeps what it holds
+        assert await FileTurn(path, clock).last_seen() == (False, 5.0)
+        child.kill()
+
+
 async def test_the_turn_of_a_killed_process_is_free_at_once(path, clock):
     with start_taker(path) as child:
+        clock.time = 6.0
         turn = FileTurn(path, clock)
         assert not await turn.take()
         assert await turn.last_seen() == (True, 5.0)

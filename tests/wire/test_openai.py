@@ -179,3 +179,136 @@ def test_responses_answer_with_their_text() -> None:
         openai.result("a", 200, json.dumps(cut).encode(), OPENAI_RESPONSES).failure
         is Failure.TRUNCATED
     )
+
+
+PLAIN = json.loads(chat("42"))
+
+
+def odd(**over: object) -> bytes:
+    return json.dumps(PLAIN | over).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        odd(model=None),
+        odd(model=7),
+        odd(usage=[]),
+        odd(usage="much"),
+        odd(usage={"prompt_tokens": 12.0, "completion_tokens": "12"}),
+        odd(usage={"prompt_tokens": 1, "prompt_tokens_details": []}),
+        odd(usage={"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": "no"}}),
+        chat("42", tool_calls={}),
+        chat("42", tool_calls="none"),
+        chat("42", refusal=False),
+        chat("42", refusal={}),
+        chat("42", finish=7),  # type: ignore[arg-type]
+        chat("42", finish={"type": "stop"}),  # type: ignore[arg-type]
+        b"\xef\xbb\xbf" + chat("42"),
+        chat("42").replace(b'"m-1"', b'"\\ud800"'),
+        chat("42").replace(b'"m-1"', b'"m",' + b'"logprob":-Infinity'),
+        chat("42").replace(b'"m-1"', b'"caf\xe9"'),
+        chat("42").replace(b'"prompt_tokens": 9', b'"prompt_tokens": ' + b"9" * 5000),
+        chat("42").replace(b'"prompt_tokens": 9', b'"prompt_tokens": 1e400'),
+    ],
+)
+def test_a_good_answer_is_never_thrown_away_for_its_decoration(body: bytes) -> None:
+    result = openai.result("a", 200, body, OPENAI_CHAT)
+    assert (result.outcome, result.answer) == (Outcome.SUCCEEDED, "42"), result.detail
+    assert msgspec.json.decode(result.body), "what is kept can be read by everybody"
+    msgspec.msgpack.encode(result)
+    if not body.startswith(b"\xef"):
+        line = openai.render_result_line("a", 200, body, "r")
+        assert openai.parse_result_line(line, OPENAI_CHAT) == result
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        (rb"a\ud800b", "a\ufffdb"),
+        (rb"\udc00", "\ufffd"),
+        (rb"\ud83d\ude00\ud83d", "\U0001f600\ufffd"),
+    ],
+)
+def test_half_a_character_is_replaced_and_nothing_else_is_lost(said: bytes, heard: str) -> None:
+    body = chat("42").replace(b'"42"', b'"' + said + b'"')
+    result = openai.result("a", 200, body, OPENAI_CHAT)
+    assert (result.answer, result.model, result.usage) == (heard, "m-1", Usage(9, 3, 4, 1))
+
+
+def test_a_mark_of_byte_order_is_skipped_before_a_line_an_answer_and_an_error() -> None:
+    mark = b"\xef\xbb\xbf"
+    line = mark + openai.render_result_line("a", 200, chat("42"), "r")
+    assert openai.parse_result_line(line, OPENAI_CHAT).answer == "42"
+    assert openai.result("a", 200, mark + chat("42"), OPENAI_CHAT).body == chat("42")
+    broke = mark + json.dumps(error("insufficient_quota", "broke")).encode()
+    assert openai.result("a", 429, broke, OPENAI_CHAT).failure is Failure.ACCOUNT
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id":"a","id":7,"response":{"status_code":200,"request_id":9,"body":%b},"error":{}}',
+        b'{"custom_id":"a","response":{"status_code":200.0,"body":%b},"error":""}',
+        b'{"custom_id":"a","response":{"status_code":"200","body":%b},"error":{"code":0}}',
+    ],
+)
+def test_an_oddly_decorated_line_is_read(line: bytes) -> None:
+    result = openai.parse_result_line(line % chat("42"), OPENAI_CHAT)
+    assert (result.custom_id, result.answer, result.body) == ("a", "42", chat("42"))
+
+
+def test_a_numbered_code_of_a_row_that_never_ran_is_kept() -> None:
+    line = b'{"custom_id":"a","response":null,"error":{"code":500,"message":"boom"}}'
+    result = openai.parse_result_line(line, OPENAI_CHAT)
+    assert (result.failure, result.detail) == (Failure.SERVER, "boom")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"choices":[{"message":"hi"}]}', b'{"choices":{}}', b"[1]", b"\xef\xbb\xbf[1]"]
+)
+def test_what_cannot_be_read_at_all_is_kept_word_for_word(body: bytes) -> None:
+    result = openai.result("a", 200, body, OPENAI_CHAT)
+    assert result.failure is Failure.SERVER
+    assert body.removeprefix(b"\xef\xbb\xbf").decode() in result.detail
+    assert result.body == body.removeprefix(b"\xef\xbb\xbf")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (OPENAI_EMBEDDINGS, b'{"data":[{"embedding":[1]}],"model":null,"usage":[]}'),
+        (
+            OPENAI_RESPONSES,
+            b'{"output":[{"content":[{"text":"[1]"}]}],"model":null,"status":null,"usage":7}',
+        ),
+    ],
+)
+def test_the_other_dialects_are_read_as_leniently(dialect: str, body: bytes) -> None:
+    result = openai.result("a", 200, body, dialect)
+    assert (result.outcome, result.answer) == (Outcome.SUCCEEDED, "[1]")
+
+
+# -- counts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [10**20, 2**62 + 1, -1, True, False, 1.5, "9", [], {}])
+@pytest.mark.parametrize("place", ["prompt_tokens", "completion_tokens"])
+def test_a_count_that_is_none_is_unknown_and_the_rest_stands(count: object, place: str) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 3, place: count}
+    result = openai.result("a", 200, odd(usage=usage), OPENAI_CHAT)
+    assert result.usage == (Usage(0, 3) if place == "prompt_tokens" else Usage(9, 0))
+    msgspec.msgpack.encode(result)
+
+
+def test_usage_without_one_count_is_unknown() -> None:
+    usage = {"prompt_tokens": 10**20, "completion_tokens": -3}
+    assert openai.result("a", 200, odd(usage=usage), OPENAI_CHAT).usage is None
+    details = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": -4}}
+    assert openai.result("a", 200, odd(usage=details), OPENAI_CHAT).usage == Usage(5, 0)
+
+
+def test_too_large_for_the_limit_is_too_long_whatever_the_status() -> None:
+    said = "Request too large for gpt-4o: Limit 30000, Requested 50000"
+    body = json.dumps(error("rate_limit_exceeded", said, "tokens")).encode()
+    assert openai.result("a", 429, body, OPENAI_CHAT).failure is Failure.TOO_LONG

@@ -30,7 +30,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "watch": ("resume", "Watch a batch until it is finished; never works on it."),
         "resume": ("resume", "Go on with a batch, wait for it and write its answers."),
         "cancel": ("steer", "Ask that a batch stops; what is finished is kept."),
-        "retry": ("resume", "Offer the failed rows of a finished batch again."),
+        "retry": ("resume", "Offer the failed or canceled rows of a batch again."),
         "results": ("results", "Write the answers of a batch to a table."),
     },
     "The workshop": {
@@ -87,8 +87,9 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     subcommand_metavar="COMMAND [ARGS]…",
-    epilog="ID is a batch's id, any unambiguous beginning of it, or `last`. Exit status: 0 every "
-    "row succeeded; 3 finished, some rows did not; 2 you must fix something; 130 interrupted.",
+    epilog="ID is a batch's id, any unambiguous beginning of it, its --name if no other has it, or "
+    "`last`. Exit status: 0 every row succeeded; 3 finished, some rows did not; 2 you must fix "
+    "something; 130 interrupted.",
 )
 @click.option(
     "--version",

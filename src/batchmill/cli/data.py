@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from batchmill.core.shard import State
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -45,13 +47,14 @@ def states(view: "View") -> dict[str, int]:
 def progress(view: "View") -> dict[str, Any]:
     """Return one line of `run --json`."""
     counts, eta = view.counts, view.eta
+    left = None if eta is None else [round(eta.low_s, 1), round(eta.high_s, 1)]
     return {
         "batch": view.batch.id,
         "status": view.status.value,
         "rows": rows(counts),
         "answered": view.answered,
         "failures": {f.value: n for f, n in counts.failures.items()},
-        "eta_s": None if eta is None else [round(eta.low_s, 1), round(eta.high_s, 1)],
+        "eta_s": [0.0, 0.0] if view.finished else left,
         "eta_basis": None if eta is None else eta.basis,
         "rate": None if view.rate is None else round(view.rate, 3),
         "elapsed_s": round(view.elapsed_s, 3),
@@ -66,6 +69,7 @@ def batch(view: "View") -> dict[str, Any]:
     """Return one batch of `list --json`."""
     b = view.batch
     return {
+        "id": b.id,
         **progress(view),
         "name": b.name,
         "provider": b.provider,
@@ -85,6 +89,9 @@ def batch(view: "View") -> dict[str, Any]:
 
 def shard(s: "Shard") -> dict[str, Any]:
     """Return one shard of `show --json`."""
+    succeeded, errored = s.progress.succeeded, s.progress.errored
+    if s.state is State.SETTLED:  # what was collected, and no longer what was heard before
+        succeeded, errored = s.tally.succeeded, sum(len(r) for r in s.tally.failed.values())
     return {
         "shard": s.id,
         "provider": s.provider,
@@ -92,7 +99,7 @@ def shard(s: "Shard") -> dict[str, Any]:
         "state": s.state.value,
         "rows": len(s.rows),
         "attempt": s.attempt,
-        "progress": {"succeeded": s.progress.succeeded, "errored": s.progress.errored},
+        "progress": {"succeeded": succeeded, "errored": errored},
         "succeeded": s.tally.succeeded,
         "failures": {f.value: len(r) for f, r in s.tally.failed.items()},
         "foreign": s.tally.foreign,

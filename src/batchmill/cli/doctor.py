@@ -131,7 +131,7 @@ async def _house(settings: "Settings") -> list[Finding]:
     except UserError as error:
         return [Finding("database", ok=False, found=str(error), todo="see what it says")]
     opened = [view for view in views if not view.finished]
-    found = [Finding("database", ok=True, found=f"current, {len(batches):,} batches")]
+    found = [Finding("database", ok=True, found=f"current, {words.plural(len(batches), 'batch')}")]
     ahead = max((batch.created_at for batch in batches), default=0.0) - now
     late = "set the clock: the newest batch was made in its future" if ahead > 60 else ""
     found.append(Finding("clock", ok=not late, found=words.clock_time(now, 0.0), todo=late))

@@ -63,5 +63,5 @@ def tell(view: "View", screen: Screen, written: str | None, status: int) -> None
     if isinstance(screen, JsonLines):
         screen.end(view, written, status)
         return
-    for line in text.receipt(view, written):
+    for line in text.receipt(view, written, screen.pace.overall(view)):
         click.echo(line, err=written == "-")

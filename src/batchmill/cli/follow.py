@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text
+from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text, waits
 from batchmill.cli.house import Stop
 from batchmill.cli.screen import JsonLines, Screen
 
@@ -39,7 +39,7 @@ async def follow(
             if view.finished or stop.wanted:
                 break
             await news.tell(view)
-            if at_a_standstill(view):
+            if waits.at_a_standstill(view):
                 break
             looked_s = house.clock.awake() - before
             wait_s = min(max(screen.every_s, looked_s / LOOKING_SHARE), LOOK_AT_LEAST_S)
@@ -51,11 +51,6 @@ async def follow(
         for engine in engines:
             await engine  # raises what it broke on
     return await house.inspector.view(batch_id)
-
-
-def at_a_standstill(view: "View") -> bool:
-    """Say whether a batch is held and no provider has anything of it."""
-    return bool(view.batch.held) and not any(s.state in text.UNDER_WAY for s in view.shards)
 
 
 class News:
@@ -71,7 +66,7 @@ class News:
             self._once(text.held(view.batch))
         if self.work:
             await self._tell_whose_turn_it_is()
-        elif view.stalled_since is not None:
+        elif view.stalled_since is not None and not waits.at_a_standstill(view):
             self._once(
                 "no batchmill process is running, so nothing moves it. "
                 f"Run: batchmill resume {view.batch.id} (or batchmill work)"

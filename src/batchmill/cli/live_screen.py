@@ -6,8 +6,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from batchmill.cli import text, words
-from batchmill.cli.screen import shard_cells
+from batchmill.cli import pace, text, waits, words
+from batchmill.cli.pace import Pace
+from batchmill.cli.screen import NOTE_CELLS, shard_cells
 from batchmill.core.outcome import Usage
 from batchmill.core.shard import Shard, State
 from batchmill.rows.places import shown
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from batchmill.service.inspect import View
 
 BAR_CELLS = 48
+#: Two characters, as there may be no colours to tell the parts by.
 BAR = "━"
+BAR_TO_DO = "·"
 NOTHING_USED = Usage()
 #: Lines the display needs beside those of single shards.
 FRAME_LINES = 13
@@ -39,20 +42,25 @@ class LiveScreen:
     def __init__(self, *, each_shard: bool = False, console: Console | None = None) -> None:
         self.each_shard = each_shard
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=False)
+        self.pace = Pace()
+        self._notes = waits.Notes()
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
 
     def reading(self, batch_id: str, rows: int, elapsed_s: float) -> None:
-        speed = f" · {words.rate(rows / elapsed_s)}" if rows and elapsed_s > 0 else ""
-        line = Text(f"reading the table: {words.plural(rows, 'row')}{speed}", no_wrap=True)
+        speed = pace.told(rows, elapsed_s)
+        read = f"reading the table: {words.plural(rows, 'row')}"
+        line = Text(f"{read} · {speed}" if speed else read, no_wrap=True)
         self._live.update(line, refresh=True)
 
     def show(self, view: "View") -> None:
+        self.pace.look(view)
         self._live.update(self.frame(view), refresh=True)
 
     def writing(self, view: "View", out: str) -> None:
         if self._live.is_started:
-            line = Text(f"writing the answers to {shown(out)}", style="dim", overflow="ellipsis")
+            words_ = f"writing the answers to {text.place(out)}"
+            line = Text(words_, style="dim", overflow="ellipsis")
             self._live.update(Group(self.frame(view), line), refresh=True)
 
     def say(self, sentence: str) -> None:
@@ -82,21 +90,19 @@ class LiveScreen:
 
     def _facts(self, view: "View") -> list[Text]:
         pairs: list[tuple[str, str, str]] = [("rows", text.outcomes(view), "")]
-        speed = f"{words.rate(view.rate)} · {words.stopwatch(view.elapsed_s)} elapsed"
-        pairs.append(("speed", speed, ""))
-        if view.eta is not None:
-            pairs.append(("left", words.interval(view.eta), ""))
+        pairs.append(("time", text.time(view, self.pace), ""))
         if view.counts.failures:
             pairs.append(("failures", text.failures(view), "red"))
         pairs.append(("shards", text.states(view), ""))
         if view.counts.usage != NOTHING_USED:
             pairs.append(("tokens", text.spent(view), ""))
-        notes = {s.note for s in view.shards if s.note and s.state is not State.SETTLED}
+        if again := waits.offers(view):
+            pairs.append(("waiting", again, ""))
         if view.batch.held:
-            pairs.append(("held", view.batch.held, "yellow"))
-        elif notes:
-            more = f" (and {len(notes) - 1} other notes)" if len(notes) > 1 else ""
-            pairs.append(("note", min(notes) + more, "yellow"))
+            pairs.append(("held", words.shorten(view.batch.held, NOTE_CELLS), "yellow"))
+        elif notes := self._notes.current(view):
+            more = f"({words.plural(len(notes) - 1, 'other note')}) " if len(notes) > 1 else ""
+            pairs.append(("note", words.shorten(more + notes[-1], NOTE_CELLS), "yellow"))
         return [_fact(*pair) for pair in pairs]
 
     def _shards(self, shards: tuple[Shard, ...]) -> list[Text]:
@@ -117,6 +123,8 @@ class LiveScreen:
 
 def _fact(label: str, value: str, style: str) -> Text:
     parts = ((f"{label:<10}", "dim"), (value, style))
+    if label in ("held", "note"):  # sentences of others, often with what matters at their end
+        return Text.assemble(*parts)
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
@@ -137,7 +145,7 @@ def bar(view: "View") -> Text:
         cells = min(cells, BAR_CELLS - drawn)
         line.append(BAR * cells, style=style)
         drawn += cells
-    line.append(BAR * (BAR_CELLS - drawn), style="bright_black")
+    line.append(BAR_TO_DO * (BAR_CELLS - drawn), style="bright_black")
     percent = 100 * view.answered // total if counts.total else 100
     line.append(f"  {percent}%  ")
     line.append(text.answered(view), style="dim")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchmill.cli import data, text, words
+from batchmill.cli import data, text, waits, words
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.screen import shard_cells
 from batchmill.core.failure import POLICIES
@@ -98,17 +98,19 @@ def _facts(view: "View", now: float) -> list[tuple[str, str]]:
         facts += [("held", batch.held), ("", f"once mended: batchmill resume {batch.id}")]
     facts.append(("model", f"{text.model(batch)} · {batch.lane} lane · {batch.recipe.url}"))
     facts.append(("table", source.url + (f" (first {source.limit:,})" if source.limit else "")))
-    facts.append(("answers", "standard output" if batch.target == "-" else batch.target or "–"))
+    facts.append(("answers", _answers(view)))
     facts.append(("created", words.clock_time(batch.created_at, now)))
     facts.append(("deadline", _deadline(view, now)))
-    facts.append(("rows", f"{words.number(counts.total)}: {text.outcomes(view)}"))
+    facts.append(("rows", text.rows(view)))
+    if again := waits.offers(view):
+        facts.append(("waiting", again))
     for i, (failure, n) in enumerate(counts.failures.items()):
         hint = POLICIES[failure].hint
         facts.append(("" if i else "failures", f"{failure} {words.number(n)} – {hint}"))
     if counts.retried:
         facts.append(("attempts", f"{words.number(counts.retried)} beyond the first"))
     facts.append(("shards", text.states(view) or "none"))
-    facts.append(("speed", text.speed(view)))
+    facts.append(("time", text.time(view)))
     facts.append(("tokens", text.spent(view)))
     facts += _notes(view)
     facts += [("alarm", _alarm(shard, upstream)) for shard, upstream in view.strays]
@@ -117,10 +119,19 @@ def _facts(view: "View", now: float) -> list[tuple[str, str]]:
 
 def _status(view: "View", now: float) -> str:
     word = str(view.status).replace("_", " ")
+    if waits.at_a_standstill(view):
+        return f"{word}, held"  # that nothing moves is as it should be, then
     if view.stalled_since is None:
         return word
     since = words.clock_time(view.stalled_since, now)
     return f"{word}, stalled: nothing has moved it since {since}"
+
+
+def _answers(view: "View") -> str:
+    if view.finished:
+        return text.answers(view.batch)
+    target = view.batch.target
+    return "standard output" if target == "-" else target or "–"
 
 
 def _deadline(view: "View", now: float) -> str:

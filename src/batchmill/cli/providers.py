@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from batchmill.settings import Settings
     from batchmill.wiring import Market
 
+CELLS_MAX = 100
+
 
 @click.command("providers")
 @click.option("--json", is_flag=True, help="As data.")
@@ -23,9 +25,7 @@ def providers_command(json: bool) -> int:
         if json:
             click.echo(data.page(found))
             return 0
-        heads = ("PROVIDER", "LANES", "READY", "ROWS", "SIZE", "FOUND AGAIN BY", "WHAT IT IS")
-        table = [heads, *(_cells(one) for one in found)]
-        for i, line in enumerate(words.columns(table, right=(3, 4))):
+        for i, line in enumerate(_table(found)):
             click.echo(click.style(line, dim=True) if i == 0 else line)
         click.echo()
         click.echo("ROWS and SIZE: the most that one upstream batch takes.")
@@ -61,15 +61,27 @@ def _look_at(market: "Market", name: str) -> dict[str, Any]:
     }
 
 
+def _table(found: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a table that fits; what is long comes last, and is wrapped."""
+    heads = ("PROVIDER", "LANES", "READY", "ROWS", "SIZE")
+    table = words.columns([heads, *(_cells(one) for one in found)], right=(3, 4))
+    begins = max(words.width(line) for line in table) + 2
+    titles = ["WHAT IT IS", *(one["title"] or one["missing"] for one in found)]
+    lines: list[str] = []
+    for line, title in zip(table, titles, strict=True):
+        first, *rest = words.wrapped(title, first=begins, cells=CELLS_MAX)
+        lines.append((line + " " * (begins - words.width(line)) + first).rstrip())
+        lines += [" " * begins + more for more in rest]
+    return lines
+
+
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     if "lanes" not in one:
-        return (one["provider"], "–", one["missing"], "", "", "", "")
+        return (one["provider"], "–", "no", "", "")
     return (
         one["provider"],
         ", ".join(one["lanes"]),
-        one["missing"] or ("key found" if one["key_found"] else "yes, no key needed"),
+        one["missing"] or ("key found" if one["key_found"] else "no key needed"),
         words.number(one["requests_max"]),
         words.size(one["bytes_max"]),
-        one["found_by"],
-        one["title"],
     )

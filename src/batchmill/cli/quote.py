@@ -9,7 +9,7 @@ import click
 
 from batchmill.cli import INTERRUPTED, data, words
 from batchmill.cli.house import in_market, listening
-from batchmill.cli.recipe import Asked, asks_for_a_recipe, describe, recipe, target
+from batchmill.cli.recipe import Asked, asks_for_a_recipe, check, describe, recipe, target
 from batchmill.cli.screen import PlainLines, screen
 from batchmill.errors import StorageTrouble
 
@@ -89,11 +89,11 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
 
     def work() -> "Cutting":
         source = describe(asked, blobs, f"{KEPT}stdin")
+        wanted = recipe(asked, named, source, blobs)
+        check(wanted, source, blobs)
         if asked.output:  # who only asks for a price is not told that the last answers are there
             target(asked, source, blobs)
-        return Segments(blobs).cut(
-            "quote", recipe(asked, named, source, blobs), source, limits, reading.hear
-        )
+        return Segments(blobs).cut("quote", wanted, source, limits, reading.hear)
 
     shown = PlainLines() if json else screen()
     try:

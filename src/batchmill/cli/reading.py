@@ -35,6 +35,10 @@ class Reading:
         if self.stop.wanted:
             raise StoppedReadingError
 
+    def tell(self) -> None:
+        """Show how far it is."""
+        self.screen.reading(self.batch_id, self.rows, self.clock.awake() - self.began)
+
     async def watched(self, work: Callable[[], Read]) -> Read:
         """Return what *work* returns, and meanwhile tell how far it is."""
         done = _in_thread(work)
@@ -44,8 +48,7 @@ class Reading:
                 await asyncio.wait({done}, timeout=GRACE_S)
                 break
             if not done.done():
-                elapsed_s = self.clock.awake() - self.began
-                self.screen.reading(self.batch_id, self.rows, elapsed_s)
+                self.tell()
         if self.stop.wanted:
             raise StoppedReadingError
         return done.result()

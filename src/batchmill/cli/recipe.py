@@ -127,7 +127,7 @@ FLAGS = (
     ),
     click.option("--same-prompt", is_flag=True, help="Yes, ask every row the very same."),
     click.option("-o", "--output", metavar="OUT", help="Where answers go; `-` is stdout."),
-    click.option("--force", is_flag=True, help="Replace OUT even if it is not ours."),
+    click.option("--force", is_flag=True, help="Replace OUT if it is there already."),
     click.option("--window", type=Window(), help="How long it may take, e.g. 24h."),
 )
 
@@ -171,6 +171,17 @@ def _stdin() -> BinaryIO:
         return io.FileIO(sys.stdin.fileno(), closefd=False)  # pyright: ignore[reportReturnType]
     except (OSError, ValueError):  # no file at all: a test's, or a notebook's
         return sys.stdin.buffer
+
+
+def check(recipe: "Recipe", source: "Source", blobs: "Blobs") -> None:
+    """Raise now what the cut would raise of prompt, flags and columns: cheap, before OUT's turn."""
+    from batchmill.rows.cutting import FromRows, ReadyMade
+    from batchmill.rows.read import columns_of
+
+    if source.format == "requests":
+        ReadyMade(recipe)
+    else:
+        FromRows(recipe, columns_of(source, blobs), local_images=True)
 
 
 def target(asked: Asked, source: "Source", blobs: "Blobs") -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("batch", metavar="ID")
 @click.option("-o", "--output", metavar="OUT", help="Where to; `-` is standard output.")
 @click.option("--partial", is_flag=True, help="Write what there is; open rows get no outcome.")
-@click.option("--force", is_flag=True, help="Replace OUT even if it is not ours.")
+@click.option("--force", is_flag=True, help="Replace OUT if it is there already.")
 def results_command(batch: str, output: str | None, partial: bool, force: bool) -> int:
     """
     Write the table of a batch with its answers.
@@ -36,7 +36,7 @@ def results_command(batch: str, output: str | None, partial: bool, force: bool) 
         if not view.finished and not partial:
             raise Conflict(
                 f"{batch_id} is {view.status}: {words.number(view.counts.pending)} of "
-                f"{words.number(view.counts.total)} rows are not finished. Wait for them with "
+                f"{words.plural(view.counts.total, 'row')} not finished. Wait for them with "
                 f"batchmill resume {batch_id}, or say --partial for what there is."
             )
         out = endings.place(output) or view.batch.target

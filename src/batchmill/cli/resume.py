@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchmill.cli import words
 from batchmill.cli.follow import conclude, follow
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.screen import Screen, screen
@@ -16,7 +17,7 @@ ID = click.argument("batch", metavar="ID")
 JSON = click.option("--json", is_flag=True, help="Progress as JSON lines on standard output.")
 SHARDS = click.option("--shards", is_flag=True, help="Progress with one line for each shard.")
 OUT = click.option("-o", "--output", metavar="OUT", help="Another place than its `run` named.")
-FORCE = click.option("--force", is_flag=True, help="Replace OUT even if it is not ours.")
+FORCE = click.option("--force", is_flag=True, help="Replace OUT if it is there already.")
 
 
 @click.command("watch")
@@ -81,16 +82,25 @@ def resume_command(batch: str, json: bool, shards: bool, output: str | None, for
     type=click.Choice([failure.value for failure in Failure]),
     help="Only rows that failed in this class, e.g. server; may be given again.",
 )
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="A larger limit for rows that were truncated.",
+)
 @click.option("--detach", is_flag=True, help="Plan it and do not wait for it.")
 @JSON
 @SHARDS
 @OUT
 @FORCE
-def retry_command(batch: str, classes: tuple[str, ...], detach: bool, **asked: Any) -> int:
+def retry_command(
+    batch: str, classes: tuple[str, ...], max_tokens: int | None, detach: bool, **asked: Any
+) -> int:
     """
     Offer the failed rows of a batch again, wait for it and write its answers.
 
-    The rows are bought again, as they were asked for; their later answers replace the earlier.
+    The rows are bought again, as they were asked for; their later answers replace the earlier. Rows
+    of a batch that was cancelled count as failed.
     """
 
     async def work(house: "House", stop: Stop) -> int:
@@ -99,10 +109,10 @@ def retry_command(batch: str, classes: tuple[str, ...], detach: bool, **asked: A
 
         batch_id = await find(house.store, batch)
         chosen = [Failure(name) for name in classes] or None
-        rows = await retry(house.store, house.clock, batch_id, chosen)
+        rows = await retry(house.store, house.clock, batch_id, chosen, max_tokens=max_tokens)
         await resume(house.store, batch_id)
         of = f" of class {', '.join(classes)}" if classes else ""
-        what = f"{rows:,} rows" if rows else f"no failed row{of}"
+        what = words.plural(rows, "row") if rows else f"no failed row{of}"
         click.echo(f"{batch_id}: {what} to offer again.", err=True)
         if detach:
             click.echo(f"Go on with it: batchmill resume {batch_id}", err=True)

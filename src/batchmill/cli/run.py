@@ -8,7 +8,15 @@ from batchmill.cli import INTERRUPTED
 from batchmill.cli.follow import conclude, follow
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.reading import Reading, StoppedReadingError
-from batchmill.cli.recipe import Asked, asks_for_a_recipe, describe, may_replace, recipe, target
+from batchmill.cli.recipe import (
+    Asked,
+    asks_for_a_recipe,
+    check,
+    describe,
+    may_replace,
+    recipe,
+    target,
+)
 from batchmill.cli.screen import JsonLines, Screen, screen
 
 if TYPE_CHECKING:
@@ -72,6 +80,8 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
 
     def prepare() -> Wish:
         source = describe(asked, house.blobs, f"batches/{batch_id}/stdin")
+        wanted = recipe(asked, named, source, house.blobs)
+        check(wanted, source, house.blobs)
         out = target(asked, source, house.blobs)
         if out == "-" and isinstance(shown, JsonLines):
             raise InvalidTarget("--json needs standard output for itself: say -o OUT as well.")
@@ -79,7 +89,7 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
             batch_id=batch_id,
             provider=named.provider,
             lane=named.lane,
-            recipe=recipe(asked, named, source, house.blobs),
+            recipe=wanted,
             source=source,
             target=out,
             window_s=asked.window,
@@ -89,7 +99,9 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
     reading = Reading(house.clock, stop, shown, batch_id)
     try:
         wish = await reading.watched(prepare)
-        return await reading.watched(lambda: house.creator.draft(wish, reading.hear))
+        draft = await reading.watched(lambda: house.creator.draft(wish, reading.hear))
+        reading.tell()  # how long it took, from which whoever shows it counts on
+        return draft
     except BaseException:
         house.rows.drop(batch_id)  # what standard input left behind
         raise

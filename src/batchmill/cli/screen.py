@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from batchmill.cli import data, text, words
+from batchmill.cli import data, pace, text, waits, words
+from batchmill.cli.pace import Pace
 from batchmill.core.shard import Shard, State
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class Screen(Protocol):
     """Progress goes to stderr, so that answers may go to stdout; `--json` is the exception."""
 
     every_s: float  #: how often it wants to be told
+    pace: Pace  #: how fast it went, as seen here
 
     def reading(self, batch_id: str, rows: int, elapsed_s: float) -> None:
         """Tell how many rows of the table are read."""
@@ -47,6 +49,10 @@ def screen(*, json: bool = False, each_shard: bool = False, quiet: bool = False)
     return PlainLines(each_shard=each_shard)
 
 
+#: What a note may take of a log; whole pages of a proxy come as words, too.
+NOTE_CELLS = 300
+
+
 class PlainLines:
     """For logs and pipes: a line at the start, one every few seconds if there is news, the end."""
 
@@ -55,17 +61,23 @@ class PlainLines:
     def __init__(self, *, each_shard: bool = False, news_every_s: float = 5.0) -> None:
         self.each_shard = each_shard
         self.news_every_s = news_every_s
+        self.pace = Pace()
         self._told_at: float | None = None
         self._told: object = None
         self._shards: dict[str, str] = {}
         self._written: str | None = None
+        self._notes = waits.Notes()
+        self._noted: set[str] = set()
+        self._noted_at: float | None = None
 
     def reading(self, batch_id: str, rows: int, elapsed_s: float) -> None:
         if rows and elapsed_s - (self._told_at or 0.0) >= self.news_every_s:
             self._told_at = elapsed_s
-            self.say(f"{words.plural(rows, 'row')} read · {words.rate(rows / elapsed_s)}")
+            speed = pace.told(rows, elapsed_s)
+            self.say(f"{words.plural(rows, 'row')} read" + (f" · {speed}" if speed else ""))
 
     def show(self, view: "View") -> None:
+        self.pace.look(view)
         if self._told_at is None or self._told is None:
             self._told_at, self._told = view.elapsed_s, self._news(view)
             self.say(text.begun(view.batch, len(view.shards)))
@@ -74,16 +86,28 @@ class PlainLines:
         news = self._news(view)
         if news != self._told and view.elapsed_s - self._told_at >= self.news_every_s:
             self._told_at, self._told = view.elapsed_s, news
-            failed = f" · failures: {text.failures(view)}" if view.counts.failures else ""
-            self.say(f"{text.answered(view)} · {text.outcomes(view)} · {text.speed(view)}{failed}")
+            failed = f"failures: {text.failures(view)}" if view.counts.failures else ""
+            parts = (text.rows(view), text.time(view, self.pace), failed, waits.offers(view))
+            self.say(" · ".join(part for part in parts if part))
+        self._show_note(view)
+
+    def _show_note(self, view: "View") -> None:
+        """Say each trouble once, and one at a time: a hundred shards may have a hundred."""
+        new = [n for n in self._notes.current(view) if waits.same_trouble(n) not in self._noted]
+        due = self._noted_at is None or view.elapsed_s - self._noted_at >= self.news_every_s
+        if new and due:
+            self._noted_at = view.elapsed_s
+            self._noted.add(waits.same_trouble(new[0]))
+            self.say(words.shorten(new[0], NOTE_CELLS))
 
     def writing(self, view: "View", out: str) -> None:
         if self._written is None:
             self._written = out
-            self.say(f"writing the answers to {out}")
+            self.say(f"writing the answers to {text.place(out)}")
 
     def _news(self, view: "View") -> object:
-        return view.counts, view.answered, view.status, text.states(view)
+        # That rows wait is news; that they wait a second less is none.
+        return view.counts, view.answered, view.status, text.states(view), bool(waits.offers(view))
 
     def _show_shards(self, shards: tuple[Shard, ...]) -> None:
         for shard in shards:
@@ -106,8 +130,12 @@ class JsonLines:
 
     def __init__(self, *, each_shard: bool = False) -> None:
         self.each_shard = each_shard
+        self.pace = Pace()
+        self._read_s = 0.0  # what reading took, before there was a batch
+        self._elapsed_s = 0.0
 
     def reading(self, batch_id: str, rows: int, elapsed_s: float) -> None:
+        self._read_s = elapsed_s
         counted = {"total": rows, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         line = {
             "batch": batch_id,
@@ -118,7 +146,7 @@ class JsonLines:
             "eta_s": None,
             "eta_basis": None,
             "rate": None,
-            "elapsed_s": round(elapsed_s, 3),
+            "elapsed_s": self._since(0.0),
             "cost_usd": None,
             "tokens": {"input": 0, "output": 0},
             "shards": {},
@@ -139,7 +167,12 @@ class JsonLines:
 
     def _line(self, view: "View") -> dict[str, object]:
         each = {"each_shard": [data.shard(s) for s in view.shards]} if self.each_shard else {}
-        return {**data.progress(view), **each}
+        return {**data.progress(view), "elapsed_s": self._since(view.elapsed_s), **each}
+
+    def _since(self, elapsed_s: float) -> float:
+        """Count from the start of the command, and never backwards: programs subtract."""
+        self._elapsed_s = max(self._elapsed_s, self._read_s + elapsed_s)
+        return round(self._elapsed_s, 3)
 
     def say(self, sentence: str) -> None:
         click.echo(sentence, err=True)

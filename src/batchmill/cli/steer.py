@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchmill.cli import words
 from batchmill.cli.house import Stop, in_house
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def cancel_command(batch: str) -> int:
             click.echo(f"{batch_id} is {view.status}. Its answers: batchmill results {batch_id}")
             return 0
         click.echo(
-            f"{batch_id} will stop: {view.counts.pending:,} of {view.counts.total:,} rows are not "
-            "finished. Answers that were paid for are kept."
+            f"{batch_id} will stop: {view.counts.pending:,} of "
+            f"{words.plural(view.counts.total, 'row')} not finished. Answers that were paid for "
+            "are kept."
         )
         if view.stalled_since is not None:
             click.echo(

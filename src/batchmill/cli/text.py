@@ -1,9 +1,11 @@
 """What is said about a batch, in plain sentences and lines: no colour, no terminal."""
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from batchmill.cli import words
+from batchmill.cli import waits, words
+from batchmill.cli.pace import Pace
 from batchmill.core.failure import POLICIES, Failure
 from batchmill.core.shard import Shard, State
 
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from batchmill.core.batch import Batch
     from batchmill.service.inspect import View
 
-UNDER_WAY = (State.SUBMITTING, State.IN_PROGRESS, State.CANCELLING, State.COLLECTING)
 #: Classes in which buying a row once more, unchanged, may well end better.
 WORTH_A_RETRY = frozenset(
     {
@@ -25,6 +26,7 @@ WORTH_A_RETRY = frozenset(
         Failure.CANARY,
         Failure.BUDGET,
         Failure.EXPIRED,
+        Failure.CANCELED,
     }
 )
 
@@ -34,14 +36,14 @@ def model(batch: "Batch") -> str:
 
 
 def outcomes(view: "View") -> str:
-    """Return `39,988 succeeded · 12 errored · 400 pending`, without the zeros."""
+    """Return `39,988 succeeded · 12 errored · 400 to go`, without the zeros."""
     counts = view.counts
     named = {
         "succeeded": counts.succeeded,
         "errored": counts.errored,
         "canceled": counts.canceled,
         "expired": counts.expired,
-        "pending": counts.pending,
+        "to go": counts.total - view.answered,
     }
     return words.by_name(named) or "no rows"
 
@@ -59,12 +61,20 @@ def failures(view: "View") -> str:
     return " · ".join(f"{f} {words.number(n)}" for f, n in view.counts.failures.items())
 
 
-def speed(view: "View") -> str:
-    """Return `1,204 rows/s · 0:19 elapsed · 12–25 s left (rate so far)`."""
-    parts = [words.rate(view.rate), f"{words.stopwatch(view.elapsed_s)} elapsed"]
-    if view.eta is not None:
+def rows(view: "View") -> str:
+    """Return `6: 6 succeeded`, or of an unfinished batch also how many have an answer."""
+    if view.finished:
+        return f"{words.number(view.counts.total)}: {outcomes(view)}"
+    return f"{answered(view)} · {outcomes(view)}"
+
+
+def time(view: "View", pace: Pace | None = None) -> str:
+    """Return `1,204 rows/s · 0:19 elapsed · 12–25 s left (rate so far)`, or what is known of it."""
+    parts = [pace.now(view) if pace else "", f"{words.stopwatch(view.elapsed_s)} elapsed"]
+    # While nothing moves, the rate so far says nothing of the time left.
+    if view.eta is not None and not waits.stands_still(view):
         parts.append(words.interval(view.eta, " left"))
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def spent(view: "View") -> str:
@@ -90,8 +100,8 @@ def interrupted(view: "View", *, moved_by_other: bool) -> str:
         )
     run = f"batchmill resume {id} (or keep `batchmill work` running)"
     if view.batch.lane == "live":
-        done = f"{words.number(view.answered)} of {words.number(view.counts.total)} rows"
-        return f"{id} stands still until you run: {run}; {done} are finished and kept."
+        done = f"{words.number(view.answered)} of {words.plural(view.counts.total, 'row')}"
+        return f"{id} stands still until you run: {run}; finished and kept: {done}."
     return f"stopped watching {id}. {_upstream(view)} {run}."
 
 
@@ -110,7 +120,8 @@ def _upstream(view: "View") -> str:
         return f"No shard is upstream{done}{doubt}; {here} of {total} {wait} until you run:"
     go = "is submitted and goes on" if away == 1 else "are submitted and go on"
     rest = f"{here} {wait} until" if here else "their answers are fetched when"
-    return f"{away} of {total} shards {go} upstream{done}{doubt}; {rest} you run:"
+    of = words.plural(total, "shard")
+    return f"{away} of {of} {go} upstream{done}{doubt}; {rest} you run:"
 
 
 def _whereabouts(shard: Shard) -> str:
@@ -129,12 +140,39 @@ def held(batch: "Batch") -> str:
     )
 
 
-def receipt(view: "View", out: str | None) -> list[str]:
+def place(out: str) -> str:
+    """Return where answers go, as a person would say it."""
+    from batchmill.rows.places import shown  # with it comes pyarrow
+
+    return "standard output" if out == "-" else shown(out)
+
+
+def answers(batch: "Batch") -> str:
+    """Say where the answers of a finished batch are, or how to get them there."""
+    if batch.target is None:
+        return f"batchmill results {batch.id} -o OUT"
+    from batchmill.rows.bucket import is_remote
+
+    # To look into a bucket may take long, and need a key: that is not worth it here.
+    if batch.target == "-" or is_remote(batch.target) or os.path.exists(batch.target):
+        return place(batch.target)
+    return f"not written yet: batchmill resume {batch.id} writes {place(batch.target)}"
+
+
+def ended(view: "View") -> str:
+    """Say in one line that a batch is finished, for whoever does not wait for its answers."""
+    batch, got = view.batch, outcomes(view).replace(" · ", ", ")
+    # What came in through the server names no OUT.
+    how = f"resume {batch.id}" if batch.target else f"results {batch.id} -o OUT"
+    said = f"{batch.id} finished: {words.plural(batch.rows, 'row')}, {got}"
+    return f"{said}; its answers: batchmill {how}"
+
+
+def receipt(view: "View", out: str | None, speed: str = "") -> list[str]:
     """Return what became of a batch and what it came to, line by line."""
     counts, batch = view.counts, view.batch
-    overall = counts.total / view.elapsed_s if view.elapsed_s > 0 else None
     named = f" “{batch.name}”" if batch.name else ""
-    pairs = [("rows", f"{words.number(counts.total)}: {outcomes(view)}")]
+    pairs = [("rows", rows(view))]
     pairs += [
         (
             "failures" if i == 0 else "",
@@ -149,11 +187,8 @@ def receipt(view: "View", out: str | None) -> list[str]:
     pairs.append(("tokens", tokens))
     pairs.append(("cost", words.money(counts.cost_usd)))
     took = words.duration(view.elapsed_s)
-    pairs.append(("time", took + (f" · {words.rate(overall)}" if counts.total and overall else "")))
-    if out is not None:
-        from batchmill.rows.places import shown  # with it comes pyarrow
-
-        pairs.append(("answers", "standard output" if out == "-" else shown(out)))
+    pairs.append(("time", f"{took} · {speed}" if speed else took))
+    pairs.append(("answers", answers(batch) if out is None else place(out)))
     lines = [f"{batch.id}{named} {view.status.value} · {model(batch)}", ""]
     lines += words.columns(pairs, indent=2)
     if counts.unsuccessful:
@@ -164,13 +199,15 @@ def receipt(view: "View", out: str | None) -> list[str]:
 def what_helps(view: "View") -> list[str]:
     """Say which command brings further the rows that did not succeed."""
     id, failed = view.batch.id, view.counts.failures
-    if view.batch.cancel_wanted:
-        return ["  It was cancelled; run the table again for what is missing."]
     if Failure.DEADLINE in failed or (Failure.EXPIRED in failed and view.batch.deadline):
         return ["  The window was over: run the table again with a longer --window."]
+    lines: list[str] = []
     worth = [failure for failure in failed if failure in WORTH_A_RETRY]
-    if not worth:
-        return ["  Unchanged they would fail again: mend table or flags, and run it again."]
-    few = len(worth) < len(failed)
-    chosen = "".join(f" --class {failure}" for failure in worth) if few else ""
-    return [f"  Offer them again: batchmill retry {id}{chosen}"]
+    if worth:
+        few = len(worth) < len(failed)
+        chosen = "".join(f" --class {failure}" for failure in worth) if few else ""
+        lines.append(f"  Offer them again: batchmill retry {id}{chosen}")
+    if Failure.TRUNCATED in failed:
+        more = f"batchmill retry {id} --class truncated --max-tokens N"
+        lines.append(f"  Let the truncated answers be longer: {more}")
+    return lines or ["  Unchanged they would fail again: mend table or flags, and run it again."]

@@ -1,9 +1,11 @@
 """Numbers, times and columns as people read them."""
 
+import textwrap
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import ceil
 
 from batchmill.core.eta import Eta
 
@@ -13,17 +15,18 @@ def number(n: float) -> str:
 
 
 def plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    ending = "" if n == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{n:,} {noun}{ending}"
 
 
-def rate(rows_per_s: float | None) -> str:
-    if rows_per_s is None:
-        return "no answer yet"
+def rate(rows_per_s: float) -> str:
     if rows_per_s >= 10:
         return f"{rows_per_s:,.0f} rows/s"
     if rows_per_s >= 0.1:
         return f"{rows_per_s:.1f} rows/s"
-    return f"{rows_per_s * 3600:.1f} rows/h"
+    if rows_per_s >= 1 / 3600:
+        return f"{rows_per_s * 3600:,.0f} rows/h"
+    return f"{rows_per_s * 86_400:,.0f} rows/d"
 
 
 def duration(seconds: float) -> str:
@@ -38,6 +41,12 @@ def duration(seconds: float) -> str:
     if s < 48 * 3600:
         return _two(s // 60, 60, "h", "min")
     return _two(s // 3600, 24, "d", "h")
+
+
+def whole(seconds: float) -> str:
+    """Return a wait in whole seconds, never less than one: 8 s, 2 min 5 s."""
+    s = max(1, ceil(seconds))
+    return f"{s} s" if s < 60 else duration(s)
 
 
 def _two(n: int, of: int, big: str, small: str) -> str:
@@ -105,6 +114,11 @@ def width(text: str) -> int:
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
         for c in text
     )
+
+
+def wrapped(text: str, *, first: int, cells: int) -> list[str]:
+    """Break a last column that begins at *first* into lines of no more than *cells* in all."""
+    return textwrap.wrap(text, max(cells - first, 20)) or [""]
 
 
 def columns(

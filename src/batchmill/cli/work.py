@@ -54,6 +54,7 @@ class Journal:
         self._batches: dict[str, tuple[str, str]] = {}  # (status, held) as last told
         self._shards: dict[str, tuple[State, str]] = {}
         self._open: set[str] = set()
+        self._known: set[str] | None = None
         self._working: bool | None = None
 
     def line(self, words_: str) -> None:
@@ -65,9 +66,12 @@ class Journal:
 
         await self._tell_whose_turn_it_is()
         now_open = {batch.id for batch in await unfinished(self.house.store)}
-        for batch_id in sorted(self._open | now_open):
+        known = {batch.id for batch in await self.house.store.batches()}
+        # One may be made and finished between two looks.
+        made = known - self._known if self._known is not None else set[str]()
+        for batch_id in sorted(self._open | now_open | made):
             self._tell(await self.house.inspector.view(batch_id))
-        self._open = now_open
+        self._open, self._known = now_open, known
 
     async def _tell_whose_turn_it_is(self) -> None:
         working = self.house.engine.working
@@ -92,9 +96,10 @@ class Journal:
             self.line(text.held(batch))
         elif held and not batch.held:
             self.line(f"{batch.id}: goes on")
-        if status and view.status != status:
-            ended = f": {text.outcomes(view)} in {words.duration(view.elapsed_s)}"
-            self.line(f"{batch.id}: {view.status}{ended if view.finished else ''}")
+        if view.finished and view.status != status:
+            self.line(text.ended(view))
+        elif status and view.status != status:
+            self.line(f"{batch.id}: {view.status}")
         self._batches[batch.id] = (view.status, batch.held)
 
     def _tell_shard(self, shard: Shard, *, new: bool) -> None:

@@ -118,6 +118,9 @@ def count(batch: Batch, shards: Sequence[Shard]) -> Counts:
         by_outcome[Outcome(POLICIES[failure].called)] += len(rows)
     pending = sum(len(s.rows) for s in shards if s.state is not State.SETTLED)
     settled = [s for s in shards if s.state is State.SETTLED]
+    again = sum(len(s.rows) for s in shards if s.attempt > 1)
+    # What the account was to blame for was no offer of the row.
+    unheard = sum(len(s.tally.failed.get(Failure.ACCOUNT, NO_ROWS)) for s in settled)
     costs = [s.tally.cost_usd for s in settled if s.tally.cost_usd is not None]
     return Counts(
         total=batch.rows,
@@ -127,7 +130,7 @@ def count(batch: Batch, shards: Sequence[Shard]) -> Counts:
         expired=by_outcome[Outcome.EXPIRED],
         pending=pending,
         failures={f: len(rows) for f, rows in sorted(final.items())},
-        retried=sum(len(s.rows) for s in shards if s.attempt > 1),
+        retried=max(0, again - unheard),
         usage=sum((s.tally.usage for s in settled), Usage()),
         cost_usd=sum(costs, Decimal(0)) if costs else None,
     )

@@ -66,7 +66,7 @@ POLICIES: Final[Mapping[Failure, Policy]] = MappingProxyType(
         ),
         Failure.REFUSED: Policy(again_max=2, hint="the model declines; change the prompt"),
         Failure.INVALID_MEDIA: Policy(again_max=1, hint="check that the image can be opened"),
-        Failure.TRUNCATED: Policy(hint="run the table again with a larger --max-tokens"),
+        Failure.TRUNCATED: Policy(hint="retry with a larger --max-tokens"),
         Failure.SCHEMA: Policy(again_max=2, hint="simplify the schema or say it in the prompt"),
         Failure.TOO_LONG: Policy(hint="shorten the row, or use a model with a larger context"),
         Failure.INVALID_REQUEST: Policy(hint="the provider's own words are in `detail`"),

@@ -1,7 +1,7 @@
 """Which rows go where next: first offers, and what becomes of the rows that failed. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchmill.core.batch import Batch
 from batchmill.core.failure import POLICIES, Failure, Hold, Patience
@@ -94,6 +94,7 @@ def retry(
     failed: Mapping[Failure, RowSet],
     classes: Iterable[Failure],
     now: float,
+    max_tokens: int | None = None,
 ) -> list[Shard]:
     """
     Return new shards for the finally failed rows of *classes*, as a person asked for them.
@@ -107,7 +108,8 @@ def retry(
     first = max((s.n for s in shards), default=0) + 1
     for shard in sorted(shards, key=lambda s: -s.n):
         if rows := shard.rows & wanted:
-            found.append(_again(shard, first + len(found), rows, now))
+            again = _again(shard, first + len(found), rows, now)
+            found.append(replace(again, max_tokens=max_tokens or shard.max_tokens))
             wanted -= rows
     return found
 
@@ -121,6 +123,7 @@ def _again(before: Shard, n: int, rows: RowSet, due_at: float) -> Shard:
         lane=before.lane,
         rows=compact(rows),
         attempt=before.attempt + 1,
+        max_tokens=before.max_tokens,
         due_at=due_at,
     )
 

@@ -125,12 +125,16 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
+    """The provider is working; `progress` is how far."""
+
     check_at: float
     progress: Progress = Progress()
 
 
 @dataclass(frozen=True, slots=True)
 class CancelSent:
+    """The provider was asked to stop; what it has finished until then still comes."""
+
     check_at: float
 
 
@@ -155,6 +159,7 @@ class Collected:
 
     kept: str
     tally: Tally
+    note: str = ""  #: the provider's words where it is the account that is at fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,7 @@ class Shard:
     lane: str  #: `batch` or `live`
     rows: RowSet
     attempt: int = 1  #: 1 for the first offer of these rows, 2 for the next …
+    max_tokens: int | None = None  #: in place of the recipe's, as a person asked for it
     state: State = State.PLANNED
     ref: str | None = None  #: what `prepare` returned
     owner: str = ""  #: who holds, or last held, the creating call
@@ -286,8 +292,8 @@ def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table
             return replace(
                 shard, upstream_id=None, provisional=False, due_at=find_at, strangers=strangers
             )
-        case Collected(kept, tally):
-            return replace(shard, kept=kept, tally=tally, note="")
+        case Collected(kept, tally, note):
+            return replace(shard, kept=kept, tally=tally, note=note)
         case Refused(reason, failure):
             return replace(shard, note=reason, tally=Tally(failed={failure: shard.rows}))
         case Dropped(failure):

@@ -31,12 +31,14 @@ if sys.platform != "win32":
 
 MAGIC: Final = b"batchmill ledger 1\n"
 SYNC_S: Final = 0.01
+ROOM_S: Final = 1.0  #: a full disk is tried again after this long
 READ_ROWS: Final = 1000  #: results in one chunk of `read`
 
 _HEAD: Final = struct.Struct("<IIB")
 _ROWS, _STOPPED = 1, 2
 _FRAME_ROWS: Final = 256  # encoded in one call; and one damaged frame costs no more than these
 _FRAME_BYTES_MAX: Final = (1 << 32) - 1
+_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 # macOS has no fdatasync; its fsync is at least as strong.
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 _encode = msgspec.msgpack.Encoder().encode
@@ -151,6 +153,8 @@ class Syncer:
         self._waiting: list[Ledger] = []
         self._wake = threading.Event()
         self._closing = threading.Event()
+        self._full: list[Ledger] = []  # whose disk has no room; tried again and again
+        self._hopeless = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -172,8 +176,23 @@ class Syncer:
                 self._thread.start()
         self._wake.set()
 
+    @property
+    def waiting_for_room(self) -> int:
+        """How many answers are in memory alone, as the disk is full."""
+        return sum(ledger.waiting for ledger in self._full)
+
+    @property
+    def hopeful(self) -> bool:
+        return not self._hopeless.is_set()
+
+    def give_up_waiting(self) -> None:
+        """Try a full disk once more, and from then on call it trouble."""
+        self._hopeless.set()
+        self._wake.set()
+
     def close(self) -> None:
         """Write what is waiting, then end the thread."""
+        self._hopeless.set()
         self._closing.set()
         self._wake.set()
         if self._thread is not None:
@@ -181,13 +200,15 @@ class Syncer:
 
     def _work(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(ROOM_S if self._full else None)
             self._wake.clear()
             started = time.monotonic()
             with self._lock:
-                waiting, self._waiting = self._waiting, []
+                new = [ledger for ledger in self._waiting if ledger not in self._full]
+                waiting, self._waiting = [*self._full, *new], []
             for ledger in waiting:
                 ledger.write_now()
+            self._full = [ledger for ledger in waiting if ledger.full]
             if self._closing.is_set() and not self._waiting:
                 return
             # Rows that finish meanwhile share the next sync.
@@ -201,6 +222,7 @@ class Ledger:
         self.path = path
         self.found = found  #: what it held when it was opened
         self.durable = 0  #: entries that would survive a crash, of those appended here
+        self.full = False  #: its disk has no room for what is waiting
         self.trouble: StorageTrouble | None = None
         self._fd = fd
         self._end = found.end
@@ -234,6 +256,10 @@ class Ledger:
             raise
         return cls(path, fd, found, syncer)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def append(self, result: Result) -> None:
         """Note a finished row; durable within the syncer's interval. Raises `StorageTrouble`."""
         self._add(result)
@@ -262,18 +288,30 @@ class Ledger:
         """Write and sync what was appended so far; only the syncer's thread calls this."""
         with self._lock:
             entries, self._waiting = self._waiting, []
+        end = self._end
         try:
             for data in _framed(entries):
-                self._end += _write_all(self._fd, data, self._end)
+                end += _write_all(self._fd, data, end)
             _sync(self._fd)
         except OSError as error:
-            self.trouble = _trouble(self.path, error)
+            self._not_written(entries, error)
         except Exception as error:  # noqa: BLE001 (in a thread nobody else would hear of it)
             self.trouble = StorageTrouble(f"{self.path}: a row cannot be written ({error}).")
         else:
+            self._end, self.full = end, False
             self.durable += len(entries)
         with self._changed:
             self._changed.notify_all()
+
+    def _not_written(self, entries: list[Result | Stopped], error: OSError) -> None:
+        self.full = error.errno in _FULL and self._syncer.hopeful
+        if self.full:  # they are paid for: kept, and written at the same place when there is room
+            with self._lock:
+                self._waiting = [*entries, *self._waiting]
+            return
+        lost = sum(isinstance(entry, Result) for entry in entries)
+        words = f"{lost} answers could not be kept and will be asked for again. " if lost else ""
+        self.trouble = _trouble(self.path, error, words)
 
     def _add(self, entry: Result | Stopped) -> None:
         if self.trouble is not None:
@@ -290,12 +328,31 @@ def _framed(entries: Sequence[Result | Stopped]) -> Iterator[bytes]:
     rows = [entry for entry in entries if isinstance(entry, Result)]
     for start in range(0, len(rows), _FRAME_ROWS):
         group = rows[start : start + _FRAME_ROWS]
-        payload = _encode(group)
+        try:
+            payload = _encode(group)
+        except Exception:  # noqa: BLE001 (each row is tried by itself, and says why)
+            yield from (_frame(_ROWS, _row_alone(row)) for row in group)
+            continue
         if len(payload) <= _FRAME_BYTES_MAX:
             yield _frame(_ROWS, payload)
         else:  # sixteen megabytes a row: embeddings of books
             yield from (_frame(_ROWS, _encode([row])) for row in group)
-    yield from (_frame(_STOPPED, _encode(e)) for e in entries if isinstance(e, Stopped))
+    for stopped in (entry for entry in entries if isinstance(entry, Stopped)):
+        yield _frame(_STOPPED, _encode(Stopped(stopped.failure, _writable(stopped.detail))))
+
+
+def _row_alone(row: Result) -> bytes:
+    """Return a row as a group of one; one that cannot be written becomes one that says why."""
+    try:
+        return _encode([row])
+    except Exception as error:  # noqa: BLE001 (a number beyond 64 bits, half a character, ...)
+        why = _writable(f"its answer cannot be kept ({type(error).__name__}: {error})")
+        lost = Result(row.custom_id, Outcome.ERRORED, Failure.SERVER, why, body=row.body)
+        return _encode([lost])
+
+
+def _writable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _frame(kind: int, payload: bytes) -> bytes:
@@ -318,6 +375,6 @@ def _sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def _trouble(path: Path, error: OSError) -> StorageTrouble:
+def _trouble(path: Path, error: OSError, words: str = "") -> StorageTrouble:
     advice = "Make room, then resume." if error.errno == errno.ENOSPC else "Then resume."
-    return StorageTrouble(f"{path}: {error.strerror or error}. {advice}")
+    return StorageTrouble(f"{path}: {error.strerror or error}. {words}{advice}")

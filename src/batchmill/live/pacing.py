@@ -65,6 +65,12 @@ def throttled(pace: Pace, *, sent_at: float, now: float, named_s: float | None) 
     return replace(eased, closed_until=closed_until, waits=waits, unreachable=False)
 
 
+def alone_wait_s(refusals: int, named_s: float | None) -> float:
+    """Return how long a row waits that is refused for the n-th time while others are answered."""
+    wait_s = UNNAMED_WAIT_S * 2.0 ** min(refusals - 1, 10) if named_s is None else named_s
+    return min(wait_s, UNNAMED_WAIT_MAX_S)  # the endpoint is open, whatever it says to this row
+
+
 def stumbled(pace: Pace, *, sent_at: float, now: float) -> Pace:
     """Return the pace after a server error or a lost answer: less at once, but no pause."""
     return replace(_lowered(pace, sent_at, now), unreachable=False)

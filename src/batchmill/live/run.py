@@ -21,6 +21,7 @@ class Run:
     url: str  #: of the request lines
     dialect: str
     judge: Judge
+    names_account: Callable[[bytes], bool]  #: whether an error is about the key or the credit
     requests: Callable[[], AsyncIterator[Sequence[Request]]]
     path: Path  #: of the ledger, which is there already
     succeeded: int = 0
@@ -31,6 +32,8 @@ class Run:
     trouble: Exception | None = None  #: why it cannot go on; whoever asks next is told
     ledger: Ledger | None = None
     ready: deque[Request] = field(default_factory=deque[Request])
+    passed: bool = False  #: a row of it succeeded in this process, so its key is good
+    barred: int = 0  #: answers of 403 since then
     under_way: int = 0  #: rows taken and not yet recorded
     fed: bool = False  #: the last request was read
     feeding: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -78,6 +81,7 @@ class Run:
         self.under_way -= 1
         if result.outcome is Outcome.SUCCEEDED:
             self.succeeded += 1
+            self.passed, self.barred = True, 0
         else:
             self.unsuccessful += 1
 

@@ -28,12 +28,14 @@ from batchmill.live.ledger import Stopped
 from batchmill.live.run import Run
 from batchmill.ports import Answer, Checked, Found, Offer, Provider
 from batchmill.providers import Context, Knobs, ProviderSpec
-from batchmill.wire import openai
+from batchmill.wire import failures, openai
 
 NOTHING: Final = Decimal(0)
 CONCURRENCY: Final = 64
 CONCURRENCY_MAX: Final = 10_000
 OPTIONS: Final = ("concurrency", "sensors")
+#: What is free is not worth a person's waiting: on closing, its answers get this long.
+FREE_PATIENCE_S: Final = 2.0
 #: What the endpoint's own metrics are. Named already, so that settings need not change later; so
 #: far the pace follows its answers alone (429s, errors), whatever stands here.
 SENSORS: Final = ("none", "vllm", "sglang", "llamacpp")
@@ -82,8 +84,19 @@ class LiveProvider:
         self._poll_s = context.knobs.poll_s
         self._folder = context.folder / "ledgers"
         self._judge = judge
-        self._dispatcher = Dispatcher(endpoint, context.clock, name=label, most=concurrency)
+        self._dispatcher = Dispatcher(
+            endpoint,
+            context.clock,
+            name=label,
+            most=concurrency,
+            patience_s=FREE_PATIENCE_S if free else context.knobs.idle_timeout_s,
+        )
         self._runs: dict[str, Run] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many answers are asked for and still on their way: what `aclose` waits for."""
+        return self._dispatcher.in_flight
 
     async def prepare(self, offer: Offer) -> str:
         return ""  # nothing is uploaded
@@ -104,6 +117,8 @@ class LiveProvider:
     async def check(self, offer: Offer) -> Checked:
         """Report, and take the run up again if it lost its process."""
         run = self._runs.get(offer.shard_id) or await self._taken_up(offer)
+        if run.trouble is not None and self._dispatcher.awaits(run):
+            return Checked(False, self._progress(run, str(run.trouble)))  # they are paid for
         if run.trouble is not None:
             del self._runs[offer.shard_id]  # the next check starts it afresh, from its ledger
             await self._dispatcher.drop(run)
@@ -138,9 +153,11 @@ class LiveProvider:
         self._path(shard_id).unlink(missing_ok=True)
 
     async def aclose(self) -> None:
-        """Stop sending; a later process goes on where the ledgers end."""
-        await self._dispatcher.aclose()
-        self._runs.clear()
+        """Send no more, wait for what is in flight; a later process goes on from the ledgers."""
+        try:
+            await self._dispatcher.aclose()
+        finally:
+            self._runs.clear()
 
     async def _taken_up(self, offer: Offer) -> Run:
         """Return a run made from its ledger; started, unless that is already whole."""
@@ -162,6 +179,7 @@ class LiveProvider:
             url=offer.url,
             dialect=offer.dialect,
             judge=self._judge,
+            names_account=failures.names_account,
             requests=offer.requests,
             path=self._path(offer.shard_id),
         )
@@ -189,14 +207,26 @@ def joined(base_url: str, url: str) -> str:
 
 
 def checked_base_url(name: str, knobs: Knobs) -> str:
-    parts = urlsplit(knobs.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _usable(knobs.base_url):
         said = f"{knobs.base_url!r} is no http(s) URL" if knobs.base_url else "it is not set"
         raise InvalidSetting(
             f"provider {name} needs a base_url: {said}. Write under [providers.{name}] in "
             'batchmill.toml e.g. base_url = "http://localhost:8000/v1".'
         )
     return knobs.base_url
+
+
+def _usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Looked at here, as a port out of range is an error only once it is asked for.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _ready(knobs: Knobs) -> str | None:
+    return None if _usable(knobs.base_url) else "set base_url to http(s)://HOST[:PORT]/v1"
 
 
 def known_options(name: str, knobs: Knobs, known: Collection[str]) -> None:
@@ -251,6 +281,6 @@ PROVIDER = ProviderSpec(
     poll_s=0.5,
     listing_lag_s=0.0,
     found_by="its ledger, a file named after the shard",
-    ready=lambda knobs: None if knobs.base_url else "set base_url",
+    ready=_ready,
     open=_open,
 )

@@ -188,8 +188,10 @@ class LocalProvider(LiveProvider):
         return await super().prepare(offer)
 
     async def aclose(self) -> None:
-        await super().aclose()
-        await self.server.aclose()
+        try:
+            await super().aclose()
+        finally:
+            await self.server.aclose()
 
 
 def _tail(path: Path) -> str:

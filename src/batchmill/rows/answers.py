@@ -131,7 +131,9 @@ def _attempts(origin: Range, touching: Sequence[Shard]) -> pa.Array:
     for shard in touching:
         if shard.state is not State.SETTLED or _never_offered(shard):
             continue
-        rows = shard.rows & row_range(origin.start, origin.count)
+        # What the account is to blame for was no attempt of the row.
+        offered = shard.rows - shard.tally.failed.get(Failure.ACCOUNT, NO_ROWS)
+        rows = offered & row_range(origin.start, origin.count)
         if len(rows) == origin.count:
             everywhere += 1
             continue

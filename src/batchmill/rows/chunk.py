@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
-import msgspec
 import pyarrow as pa
 
 from batchmill.rows.kernels import pc
+from batchmill.rows.values import exact_values, python_values, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +43,15 @@ class Chunk(Protocol):
         """Return a column as Python values."""
         ...
 
+    def exact(self, column: str) -> list[Any]:
+        """Return a column as values that JSON says without loss."""
+        ...
+
     def slice(self, start: int, count: int) -> "Chunk": ...
 
     def where(self, index: int) -> str:
         """Say where row *index* of these stands: file, and line or row."""
         ...
-
-
-def text_of(value: object) -> str:
-    """Return what a template prints for *value*: a null renders as nothing."""
-    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,9 @@ class TableChunk:
 
     def values(self, column: str) -> list[Any]:
         return python_values(self.batch.column(column))
+
+    def exact(self, column: str) -> list[Any]:
+        return exact_values(self.batch.column(column))
 
     def slice(self, start: int, count: int) -> "TableChunk":
         return TableChunk(self.place.after(start), self.batch.slice(start, count))
@@ -106,6 +108,9 @@ class LinesChunk:
     def values(self, column: str) -> list[Any]:
         return [row.get(column) for row in self.objects]
 
+    def exact(self, column: str) -> list[Any]:
+        return self.values(column)
+
     def slice(self, start: int, count: int) -> "LinesChunk":
         part = slice(start, start + count)
         return LinesChunk(
@@ -137,6 +142,9 @@ class RequestsChunk:
     def values(self, column: str) -> list[Any]:
         return cast("list[Any]", self.custom_ids)
 
+    def exact(self, column: str) -> list[Any]:
+        return self.values(column)
+
     def slice(self, start: int, count: int) -> "RequestsChunk":
         part = slice(start, start + count)
         return RequestsChunk(
@@ -145,18 +153,6 @@ class RequestsChunk:
 
     def where(self, index: int) -> str:
         return f"{self.place.name}, line {self.numbers[index]}"
-
-
-def python_values(array: pa.Array) -> list[Any]:
-    """Return Python values; nanoseconds are cut to what `datetime` can hold."""
-    kind = array.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        array = pc.cast(array, pa.timestamp("us", kind.tz), safe=False)
-    elif pa.types.is_time64(kind) and kind.unit == "ns":
-        array = pc.cast(array, pa.time64("us"), safe=False)
-    elif pa.types.is_duration(kind) and kind.unit == "ns":
-        array = pc.cast(array, pa.duration("us"), safe=False)
-    return array.to_pylist()
 
 
 def _texts(array: pa.Array) -> pa.Array:
@@ -174,11 +170,6 @@ def _texts(array: pa.Array) -> pa.Array:
     else:
         return pa.array([text_of(v) for v in python_values(array)], pa.string())
     return pc.fill_null(plain, "") if plain.null_count else plain
-
-
-def as_json(value: object) -> str:
-    """Return *value* as JSON text; what JSON has no form for, as a string."""
-    return msgspec.json.encode(value, enc_hook=str).decode()
 
 
 def as_mapping(chunk: Chunk, index: int) -> Mapping[str, object]:

@@ -1,15 +1,15 @@
 """The columns an answer brings, in the order of the house."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from batchmill.errors import InvalidTable, InvalidTarget
-from batchmill.rows.chunk import as_json
 from batchmill.rows.kernels import pc
-from batchmill.rows.schema import properties
+from batchmill.rows.schema import bare, properties
+from batchmill.rows.values import as_json
 
 #: Twenty decimals: a price per token has twelve at most, and tokens are counted in whole numbers.
 COST = pa.decimal128(38, 20)
@@ -50,8 +50,9 @@ def check_clash(columns: Iterable[str], schema: Mapping[str, object] | None) -> 
 class Properties:
     """Takes the answers apart: a column for each top-level property of their schema."""
 
-    def __init__(self, schema: Mapping[str, object] | None) -> None:
-        self._types = properties(schema)
+    def __init__(self, schema: Mapping[str, object] | None, *, without: Sequence[str] = ()) -> None:
+        """*without*: properties that get no column."""
+        self._types = {n: kind for n, kind in properties(schema).items() if n not in without}
         #: Those kept as JSON text, as no column type is simple enough.
         self.json_texts = frozenset(n for n, kind in self._types.items() if kind is None)
 
@@ -74,7 +75,7 @@ class Properties:
 
 def _object(answer: str | None) -> Mapping[str, Any]:
     try:
-        value = _decode(answer.strip()) if answer else None
+        value = _decode(bare(answer)) if answer else None
     except (msgspec.MsgspecError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -92,8 +93,15 @@ def _fitting(value: Any, kind: pa.DataType | None) -> Any:
         whole = is_number and value == int(value)
         return int(value) if whole and int(value) in _INTEGERS else None
     if pa.types.is_floating(kind):
-        return float(value) if is_number else None
+        return _float(value) if is_number else None
     return value if isinstance(value, str) else None
+
+
+def _float(value: float) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of 400 digits; it is still in the answer
+        return None
 
 
 def costs_as_numbers(batch: pa.RecordBatch) -> pa.RecordBatch:

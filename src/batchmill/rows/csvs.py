@@ -3,8 +3,10 @@
 import codecs
 import csv
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -65,9 +67,11 @@ def csv_batches(
             return
         except _TooSmall:
             continue
+    with suppress(_BadBytes, UnicodeError):
+        _check_closed(open_file, name, delimiter, encoding)
     raise InvalidTable(
-        f"{name}: the row after row {done} is larger than {BLOCKS[-1] >> 20} MiB, or a quote "
-        f"before it is never closed."
+        f"{name}: the row after row {done} is larger than {BLOCKS[-1] >> 20} MiB, the most a "
+        f"row may have."
     )
 
 
@@ -194,14 +198,19 @@ def _diagnosis(
     """Read again, slowly, to name the line the fast reader stumbled over."""
     try:
         with _long_fields():
+            # A quote that is never closed makes one row of all that follows: its values say
+            # nothing, so it is looked for first.
+            if unclosed := _unclosed(open_file, delimiter, encoding):
+                return _never_closed(name, unclosed)
             reader = csv.reader(_lines(open_file(), encoding), delimiter=delimiter)
             line = 1
             for record in reader:
                 if record and len(record) != columns:
+                    values = "1 value" if len(record) == 1 else f"{len(record)} values"
+                    named = "1 column" if columns == 1 else f"{columns} columns"
                     return InvalidTable(
-                        f"{name}, line {line}: {len(record)} values, but the first line names "
-                        f"{columns} columns. Quote cells that hold a {_called(delimiter)} or a "
-                        f"line break."
+                        f"{name}, line {line}: {values}, but the first line names {named}. Quote "
+                        f"cells that hold a {_called(delimiter)} or a line break."
                     )
                 line = reader.line_num + 1
     except _BadBytes as bad:
@@ -217,16 +226,39 @@ def _called(delimiter: str) -> str:
     return {",": "comma", "\t": "tab"}.get(delimiter, repr(delimiter))
 
 
+def _unclosed(open_file: Open, delimiter: str, encoding: str) -> int:
+    """Return the line in which a quote begins that the file never closes; 0 if none does."""
+    quote, begins, number = re.compile(f'["\r{re.escape(delimiter)}]'), 0, 0
+    for number, text in enumerate(_lines(open_file(), encoding), 1):
+        at_start, at = True, 0
+        while at < len(text):
+            if begins:  # within a cell: only a quote counts, and two of them are one
+                at = text.find('"', at)
+                if at < 0:
+                    break
+                doubled = text.startswith('""', at)
+                begins = begins if doubled else 0
+                at += 2 if doubled else 1
+                at_start = False
+            elif at_start and text.startswith('"', at):
+                begins, at = number, at + 1
+            else:  # a quote amid a cell without quotes is a letter like any other
+                found = quote.search(text, at)
+                while found and found[0] == '"':
+                    found = quote.search(text, found.end())
+                if found is None:
+                    break
+                at_start, at = True, found.end()
+    return begins
+
+
 def _check_closed(open_file: Open, name: str, delimiter: str, encoding: str) -> None:
-    line = 1
-    with _long_fields():
-        reader = csv.reader(_lines(open_file(), encoding), delimiter=delimiter, strict=True)
-        try:
-            for _ in reader:
-                line = reader.line_num + 1
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                raise InvalidTable(
-                    f"{name}, line {line}: a quote is opened in this row and never closed, so the "
-                    f"rest of the file would be one cell. Close it, or double it."
-                ) from error
+    if unclosed := _unclosed(open_file, delimiter, encoding):
+        raise _never_closed(name, unclosed)
+
+
+def _never_closed(name: str, line: int) -> InvalidTable:
+    return InvalidTable(
+        f"{name}, line {line}: the quote that begins in line {line} is never closed, so the rest "
+        f"of the file would be one cell. Close it, or double it."
+    )

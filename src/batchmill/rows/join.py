@@ -1,6 +1,7 @@
 """The table again, each row beside its answer: in input order, the latest attempt on top."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,12 +12,16 @@ from batchmill.core.shard import Shard, State
 from batchmill.errors import Conflict, InvalidTable
 from batchmill.ports import Blobs
 from batchmill.rows.answers import answers_of
-from batchmill.rows.chunk import Chunk
+from batchmill.rows.chunk import Chunk, Place, TableChunk
 from batchmill.rows.columns import Properties, costs_as_numbers
 from batchmill.rows.places import shown
 from batchmill.rows.read import Reading
-from batchmill.rows.target import Output
+from batchmill.rows.target import Output, check_one_file
 from batchmill.rows.write import InputColumns, table_schema
+
+#: What stands before our columns where the table itself cannot.
+_NUMBERS = pa.schema([("row", pa.int64())])
+_SLICE_ROWS = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,20 +41,26 @@ def join(
     *,
     force: bool = False,
     partial: bool = False,
+    answers_only: bool = False,
 ) -> Joined:
     """
     Write the table with its answers to *target* (file, directory, s3://, or `-`: standard output).
 
     An OUT this batch wrote is replaced; any other only with *force*. *partial*: rows that are not
     final yet are there, with an empty outcome; without it an unfinished batch is a `Conflict`.
-    Raises `InvalidTable` where the source has changed, `InvalidTarget`, `StorageTrouble`.
+    *answers_only*: our columns after `row`, the number of the row from 1, and the table is not
+    read at all. Raises `InvalidTable` where the source has changed, `InvalidTarget`,
+    `StorageTrouble`.
     """
     _check_finished(batch, shards, partial=partial)
-    properties = Properties(batch.recipe.schema)
+    if answers_only:
+        check_one_file(target, batch.source)
     output = Output(target, batch.source, blobs, batch_id=batch.id, force=force)
-    columns = InputColumns(batch.source, blobs, needed=output.needs_columns)
-    with output:
-        for chunk, ours in beside(blobs, batch, ranges, shards, properties):
+    with output, _keeping_answers(batch):
+        columns, properties = _joining(
+            blobs, batch, answers_only=answers_only, needed=output.needs_columns
+        )
+        for chunk, ours in _rows(blobs, batch, ranges, shards, properties, answers_only):
             output.writer(chunk.place.part, columns, properties).write(chunk, ours)
         output.finish(columns, properties)
     return Joined(target=target, rows=batch.rows)
@@ -62,19 +73,70 @@ def results_reader(
     shards: Sequence[Shard],
     *,
     partial: bool = False,
+    answers_only: bool = False,
 ) -> pa.RecordBatchReader:
-    """Return the joined table as a stream of Arrow record batches; `cost_usd` is a decimal."""
+    """
+    Return the joined table as a stream of Arrow record batches; `cost_usd` is a decimal.
+
+    *partial* and *answers_only* as for `join`.
+    """
     _check_finished(batch, shards, partial=partial)
-    properties = Properties(batch.recipe.schema)
-    columns = InputColumns(batch.source, blobs, needed=True)
+    with _keeping_answers(batch):
+        columns, properties = _joining(blobs, batch, answers_only=answers_only, needed=True)
     schema = table_schema(columns, properties)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for chunk, ours in beside(blobs, batch, ranges, shards, properties):
-            found = [*columns.batch(chunk).columns, *costs_as_numbers(ours).columns]
-            yield pa.RecordBatch.from_arrays(found, schema=schema)
+        with _keeping_answers(batch):
+            for chunk, ours in _rows(blobs, batch, ranges, shards, properties, answers_only):
+                found = [*columns.batch(chunk).columns, *costs_as_numbers(ours).columns]
+                yield pa.RecordBatch.from_arrays(found, schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+@contextmanager
+def _keeping_answers(batch: Batch) -> Iterator[None]:
+    """End what is said about a table that cannot be read again with how to get what was paid."""
+    try:
+        yield
+    except InvalidTable as error:
+        raise InvalidTable(
+            f"{error} The answers are kept: batchmill results {batch.id} --answers-only -o OUT"
+        ) from error
+
+
+def _joining(
+    blobs: Blobs, batch: Batch, *, answers_only: bool, needed: bool
+) -> tuple[InputColumns, Properties]:
+    """Return the columns that come first, and those the answers bring."""
+    schema = batch.recipe.schema
+    if not answers_only:
+        return InputColumns(batch.source, blobs, needed=needed), Properties(schema)
+    # A property of the schema that is called row gives way: it is in `answer`, too.
+    return InputColumns.of(_NUMBERS), Properties(schema, without=_NUMBERS.names)
+
+
+def _rows(
+    blobs: Blobs,
+    batch: Batch,
+    ranges: Sequence[Range],
+    shards: Sequence[Shard],
+    properties: Properties,
+    answers_only: bool,
+) -> Iterator[tuple[Chunk, pa.RecordBatch]]:
+    if not answers_only:
+        yield from beside(blobs, batch, ranges, shards, properties)
+        return
+    ordered = sorted(shards, key=lambda s: s.n)
+    for origin in ranges:
+        answers = answers_of(blobs, batch, origin, ordered)
+        for start in range(0, origin.count, _SLICE_ROWS):
+            count = min(_SLICE_ROWS, origin.count - start)
+            first = origin.start + start
+            numbers = pa.array(range(first + 1, first + count + 1), pa.int64())
+            place = Place(name="the answers", part=0, start=first, start_in_part=first)
+            chunk = TableChunk(place, pa.RecordBatch.from_arrays([numbers], schema=_NUMBERS))
+            yield chunk, answers.slice(start, count, properties)
 
 
 def beside(

@@ -1,5 +1,6 @@
 """The JSON Schema of an answer: whether an answer fits, and which columns it brings."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ _SIMPLE = {
     "boolean": pa.bool_(),
 }
 _DETAIL_MAX = 300
+_FENCE = re.compile(r"```(?:json)?(.*)```", re.DOTALL | re.IGNORECASE)
 
 
 class Judge:
@@ -36,7 +38,7 @@ class Judge:
     def misfit(self, answer: str | None) -> str:
         """Return why *answer* does not fit, in one line; empty if it does."""
         try:
-            value = _decode((answer or "").strip())
+            value = _decode(bare(answer or ""))
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             return f"the answer is no JSON ({str(error)[:_DETAIL_MAX]})"
         try:
@@ -47,6 +49,17 @@ class Judge:
             return f"the answer cannot be checked ({str(error)[:_DETAIL_MAX]})"
         path = "/".join(str(p) for p in error.instance_path)
         return f"{path + ': ' if path else ''}{error.message}"[:_DETAIL_MAX]
+
+
+def bare(answer: str) -> str:
+    """
+    Return *answer* without the one fence that models behind vLLM and Ollama like to put around it.
+
+    What more than a fence around the whole answer would need guessing stays as it is.
+    """
+    text = answer.strip()
+    fenced = _FENCE.fullmatch(text)
+    return text if fenced is None else fenced[1].strip()
 
 
 def _refuse(uri: str) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import BinaryIO
 
+import msgspec
+
 from batchmill.core.batch import Batch, Recipe, Source
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Result
@@ -42,6 +44,8 @@ class Segments:
         progress: Callable[[int], None] = lambda _: None,
     ) -> Cutting:
         """Render every row and write the request segments; see `ports.Rows.cut`."""
+        with self._blobs.create(f"drafts/{batch_id}/begun") as mark:
+            mark.write(b"")  # until `adopt`: whoever finds it old knows that nobody will
         try:
             return cut_table(
                 recipe,
@@ -65,6 +69,8 @@ class Segments:
             if not wanted:
                 continue
             chunks = self._stored(batch.id, origin, shard.id, wanted)
+            if shard.max_tokens is not None:
+                chunks = _with_room(chunks, shard.max_tokens)
             # Files are read beside the event loop; a chunk at a time, as a thread costs 50 µs.
             while chunk := await asyncio.to_thread(next, chunks, None):
                 yield chunk
@@ -99,9 +105,32 @@ class Segments:
         """Judge and write results, one segment for each origin range; see `ports.Rows.keep`."""
         return await keep_results(self._blobs, batch, ranges, shard, name, results)
 
+    def adopt(self, batch_id: str) -> None:
+        """Note that the batch is on record: its segments are no draft any more."""
+        self._blobs.delete(f"drafts/{batch_id}/")
+
     def drop(self, batch_id: str) -> None:
         """Remove every segment of a batch that was never created."""
         self._blobs.delete(f"batches/{batch_id}/")
+        self._blobs.delete(f"drafts/{batch_id}/")
+
+
+def _with_room(chunks: Iterator[list[Request]], max_tokens: int) -> Iterator[list[Request]]:
+    """Give each request room for so many tokens of answer, whichever name its body has for that."""
+    for chunk in chunks:
+        wider: list[Request] = []
+        for request in chunk:
+            body = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
+            knob = next((name for name in _ROOM if name in body), _ROOM[0])
+            if "input" in body and knob == _ROOM[0]:
+                knob = "max_output_tokens"
+            body[knob] = msgspec.Raw(str(max_tokens).encode())
+            wider.append(Request(request.custom_id, msgspec.json.encode(body)))
+        yield wider
+
+
+#: How bodies call the most tokens an answer may have.
+_ROOM = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def _lines(file: BinaryIO, origin: Range, wanted: RowSet) -> Iterator[tuple[int, bytes]]:

@@ -52,9 +52,19 @@ def check_target(
     """
     files = _files(target, source)
     written = _written(blobs, batch_id)
+    in_folder = _is_folder(target, source)
     for url in sorted(set(files)):
         if url != STDOUT:
-            _check_file(url, source, written, force=force)
+            _check_file(url, source, written, force=force, in_folder=in_folder)
+
+
+def check_one_file(target: str, source: Source) -> None:
+    """Raise `InvalidTarget` if *target* would mirror the files of the table."""
+    if _is_folder(target, source):
+        raise InvalidTarget(
+            f"{target}: is a directory, but the answers alone go to one file. Expected a name that "
+            f"ends in .csv, .tsv, .parquet or .jsonl, or - for standard output."
+        )
 
 
 def allow_replacing(target: str, source: Source, blobs: Blobs, batch_id: str) -> None:
@@ -98,7 +108,14 @@ def _files(target: str, source: Source) -> list[str]:
     return [f"{folder}/{url.removeprefix(root)}" for url, _, _ in source.parts]
 
 
-def _check_file(url: str, source: Source, written: Mapping[str, list[str]], *, force: bool) -> None:
+def _check_file(
+    url: str,
+    source: Source,
+    written: Mapping[str, list[str]],
+    *,
+    force: bool,
+    in_folder: bool,
+) -> None:
     if any(_same(url, part) for part, _, _ in source.parts):
         raise InvalidTarget(f"{shown(url)}: is the table itself. Write the answers elsewhere.")
     mark = _mark(url)
@@ -112,6 +129,8 @@ def _check_file(url: str, source: Source, written: Mapping[str, list[str]], *, f
     if os.path.isdir(url):
         raise InvalidTarget(f"{shown(url)}: is a directory. Expected the name of a file.")
     folder = os.path.dirname(url)
+    if not in_folder and not os.path.isdir(folder):
+        raise InvalidTarget(f"{shown(url)}: no such folder as {shown(folder)}. Make it first.")
     while not os.path.isdir(folder):  # folders of a directory OUT are made; up to there they exist
         folder = os.path.dirname(folder)
     if not os.access(folder, os.W_OK):
@@ -121,7 +140,7 @@ def _check_file(url: str, source: Source, written: Mapping[str, list[str]], *, f
 def _same(a: str, b: str) -> bool:
     if a == b or is_remote(a) or is_remote(b) or b.startswith(SPOOL):
         return a == b
-    return os.path.exists(a) and os.path.samefile(a, b)
+    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
 
 
 def _mark(url: str) -> str | None:

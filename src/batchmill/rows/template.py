@@ -121,7 +121,7 @@ class Template:
             scope["row"] = row
             context.vars.clear()
             context.exported_vars.clear()
-            environment.turns = 0
+            environment.begin_row()
             try:
                 text = join(render(context))
             except Exception as error:  # a template can fail in any way Python can

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 from batchmill.core.batch import Source
 from batchmill.errors import InvalidTarget
 from batchmill.ports import Blobs
-from batchmill.rows.chunk import Chunk, LinesChunk, RequestsChunk, TableChunk, as_json
+from batchmill.rows.chunk import Chunk, LinesChunk, RequestsChunk, TableChunk
 from batchmill.rows.columns import COST, Properties, costs_as_numbers
 from batchmill.rows.kernels import pc
 from batchmill.rows.linetypes import line_schema
 from batchmill.rows.read import schema_of
+from batchmill.rows.values import as_json, exact_values
 
 _ROW_GROUP_ROWS = 32_768
 _ROW_GROUP_BYTES = 32 << 20
@@ -39,6 +40,13 @@ class InputColumns:
         if schema is None and needed:
             schema = line_schema(source, blobs)
         self.schema: pa.Schema = pa.schema([]) if schema is None else schema
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> "InputColumns":
+        """Return columns that are known without a look at the table."""
+        columns = cls.__new__(cls)
+        columns.schema = schema
+        return columns
 
     def batch(self, chunk: Chunk) -> pa.RecordBatch:
         """Return the input's columns of *chunk*, typed."""
@@ -154,7 +162,7 @@ def csv_texts(column: pa.Array) -> pa.Array:
     elif pa.types.is_null(kind):
         texts = pa.nulls(len(column), pa.string())
     else:
-        values = column.to_pylist()
+        values = exact_values(column)
         texts = pa.array([None if v is None else _cell(v) for v in values], pa.string())
     return pc.fill_null(texts, "") if texts.null_count else texts
 
@@ -264,7 +272,7 @@ def _heads(chunk: Chunk) -> list[bytes]:
     if isinstance(chunk, RequestsChunk):
         return [_encode({"custom_id": custom_id}) for custom_id in chunk.custom_ids]
     names = chunk.names()
-    columns = [chunk.values(name) for name in names]
+    columns = [chunk.exact(name) for name in names]
     return [_encode(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 

@@ -5,6 +5,7 @@ No asyncio primitive may be used here: the simulation drives these coroutines by
 a time, and lets processes die between any two of them.
 """
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ from batchmill.core.shard import (
     next_command,
 )
 from batchmill.errors import (
+    IllegalTransition,
     NotSent,
     Overtaken,
     ProviderBroke,
@@ -50,8 +52,15 @@ from batchmill.errors import (
 )
 from batchmill.ports import Clock, Ids, Offer, Rows, Store, Supplier, Suppliers
 
-#: A creating call leaves within this time of its intent, or not at all; the lease covers both.
-LEAVE_WITHIN_S = 0.5
+log = logging.getLogger(__name__)
+
+#: A creating call leaves within this time of its intent, or not at all; the lease covers both. A
+#: disk may take longer to make the intent durable: each try in vain doubles the time of the next.
+LEAVE_WITHIN_S = 1.0
+DOUBLINGS_MAX = 6
+
+#: Ours, and never caught: going on would only hide them.
+BUGS = (AssertionError, IllegalTransition, Overtaken)
 
 ENDINGS = (Collected, Refused, Dropped, Vanished)
 
@@ -106,11 +115,12 @@ class Advancer:
 
     async def _submit(self, shard: Shard, batch: Batch, supplier: Supplier) -> Shard:
         now, awake = self.clock.now(), self.clock.awake()
-        lease_until = now + LEAVE_WITHIN_S + supplier.timeout_s
+        leave_s = LEAVE_WITHIN_S * 2 ** min(shard.trouble, DOUBLINGS_MAX)
+        lease_until = now + leave_s + supplier.timeout_s
         find_at = lease_until + supplier.find_after_s
         intent = Submitting(at=now, owner=self.owner, lease_until=lease_until, find_at=find_at)
         shard = await self.store.record(shard, intent, now)
-        offer = await self._offer(shard, batch, send_before=awake + LEAVE_WITHIN_S)
+        offer = await self._offer(shard, batch, send_before=awake + leave_s)
         try:
             upstream_id = await supplier.provider.submit(offer)
         except (ProviderBusy, NotSent) as error:
@@ -126,6 +136,12 @@ class Advancer:
             # Silent, or not in its own protocol: it may have accepted. Never a second call, always
             # a look-up: `due_at` is already the moment from which one proves something.
             return shard
+        except BUGS:
+            raise
+        except Exception as error:  # noqa: BLE001  # as silent as any other, but the person is told
+            event = CannotTell(shard.due_at, _words(error))
+            hold = _trouble(error)
+            return await self.store.record(shard, event, self.clock.now(), hold=hold)
         else:
             return await self._accepted(shard, upstream_id, supplier.poll_s)
         return await self._record(shard, batch, event)
@@ -164,6 +180,10 @@ class Advancer:
             return self._later(shard, refusal), ""
         except (ProviderBusy, ProviderSilent, ProviderBroke, NotSent) as error:
             return self._later(shard, error), ""
+        except BUGS:
+            raise
+        except Exception as error:  # noqa: BLE001  # one broken batch must not stop all the others
+            return self._later(shard, error), _trouble(error)
 
     def _later(self, shard: Shard, error: Exception) -> Event:
         at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))
@@ -194,7 +214,8 @@ class Advancer:
 
     async def _collect(self, offer: Offer, shard: Shard, batch: Batch, supplier: Supplier) -> Event:
         ranges = await self.store.ranges(batch.id)
-        results = supplier.provider.results(offer)
+        account = AccountWords()
+        results = account.listening(supplier.provider.results(offer))
         if not batch.cancel_wanted and is_late(batch, self.clock.now()):
             results = _expired(results)
         # A name of its own: of two workers that collect at once, the record says whose files count.
@@ -204,7 +225,7 @@ class Advancer:
             return NotOurs(self.clock.now() + supplier.find_after_s)
         told = kept.tally.succeeded + sum(len(rows) for rows in kept.tally.failed.values())
         assert told == len(shard.rows), f"{shard.id}: {told} outcomes for {len(shard.rows)} rows"
-        return Collected(kept.name, kept.tally)
+        return Collected(kept.name, kept.tally, account.words)
 
     # -- recording ------------------------------------------------------------------------------
 
@@ -262,6 +283,30 @@ async def _expired(
             else r
             for r in chunk
         ]
+
+
+class AccountWords:
+    """What the provider said when it refused the account: the person must hear it."""
+
+    def __init__(self) -> None:
+        self.words = ""
+
+    async def listening(
+        self, results: AsyncIterator[Sequence[Result]]
+    ) -> AsyncIterator[Sequence[Result]]:
+        async for chunk in results:
+            if not self.words:
+                refused = (r.detail for r in chunk if r.failure is Failure.ACCOUNT)
+                self.words = next(refused, "")
+            yield chunk
+
+
+def _trouble(error: Exception) -> str:
+    """Return why a batch is held for an error that is no provider's."""
+    if isinstance(error, UserError):
+        return _words(error)
+    log.error("%s", error, extra={"action": "advance_failed"}, exc_info=error)
+    return f"a bug in batchmill or in a provider: {type(error).__name__}: {_words(error)}"
 
 
 def _words(error: Exception) -> str:

@@ -68,4 +68,5 @@ class Creator:
         """Make the batch durable. From here on it will be done, whatever crashes."""
         shards = first_shards(draft.batch, draft.ranges)
         await self.store.create(draft.batch, draft.ranges, shards)
+        self.rows.adopt(draft.batch.id)
         return draft.batch

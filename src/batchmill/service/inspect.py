@@ -1,5 +1,6 @@
 """Look at a batch: everything the front doors show, derived at the moment of asking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchmill.core import eta
@@ -30,7 +31,7 @@ class View:
     @property
     def resting(self) -> bool:
         """Whether nothing of it is under way: whatever is not settled waits here."""
-        return all(s.state in (State.PLANNED, State.SETTLED) for s in self.shards)
+        return _resting(self.shards)
 
     @property
     def submitted(self) -> int:
@@ -41,6 +42,10 @@ class View:
     def waiting(self) -> int:
         """How many shards wait here and go nowhere without us."""
         return sum(1 for s in self.shards if s.state is State.PLANNED)
+
+
+def _resting(shards: Sequence[Shard]) -> bool:
+    return all(s.state in (State.PLANNED, State.SETTLED) for s in shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,9 @@ class Inspector:
             elapsed_s=elapsed_s,
             answered=answered,
             rate=answered / elapsed_s if answered and elapsed_s > 0 else None,
-            eta=None if finished else eta.plain(answered, counts.total, elapsed_s, batch.lane),
+            eta=None
+            if finished or (batch.held and _resting(shards))
+            else eta.plain(answered, counts.total, elapsed_s, batch.lane),
             strays=tuple(await self.store.strays(batch_id)),
             stalled_since=None if finished or await self._alive() else moved_at,
         )

@@ -33,6 +33,7 @@ _WISH_CANCEL = (
     .where(batches.c.id == bindparam("wanted"), batches.c.cancel_wanted.is_(False))
     .values(cancel_wanted=True, version=batches.c.version + 1)
 )
+_TAKE_BACK = update(batches).where(batches.c.id == bindparam("wanted")).values(cancel_wanted=False)
 _HOLD = update(batches).where(batches.c.id == bindparam("wanted")).values(held=bindparam("words"))
 
 
@@ -82,6 +83,10 @@ def grow(connection: Connection, batch: Batch) -> None:
 def wish_cancel(connection: Connection, batch_id: str) -> None:
     if connection.execute(_WISH_CANCEL, {"wanted": batch_id}).rowcount != 1:
         one(connection, batch_id)  # wished already, or not there at all
+
+
+def take_back_cancel(connection: Connection, batch_id: str) -> None:
+    connection.execute(_TAKE_BACK, {"wanted": batch_id})
 
 
 def hold(connection: Connection, batch_id: str, words: str) -> None:

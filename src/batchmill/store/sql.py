@@ -150,6 +150,7 @@ class SqlStore:
     async def replan(self, batch: Batch, shards: Sequence[Shard]) -> None:
         def work(connection: Connection) -> None:
             in_batches.grow(connection, batch)
+            in_batches.take_back_cancel(connection, batch.id)
             in_shards.add(connection, shards)
 
         await self.database.write(work)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: A look at the lock holds it for microseconds; somebody who wants it meanwhile asks again.
 TRIES = 3
 AGAIN_AFTER_S = 0.005
+#: A worker gives a sign of life at least twice a second; one that is silent for so long is stopped.
+STOPPED_AFTER_S = 30.0
 
 
 class FileTurn:
@@ -61,7 +63,8 @@ class FileTurn:
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return True, seen_at
+                # Its holder may have been stopped (Ctrl-Z): it keeps the turn, and does nothing.
+                return self._clock.now() - seen_at < STOPPED_AFTER_S, seen_at
             return False, seen_at
         finally:
             os.close(fd)

@@ -31,6 +31,7 @@ class World:
     provider: SimProvider  #: asked only for what it answered
     patience: Patience
     asked: list[Shard] = field(default_factory=list[Shard])  #: shards a person asked for
+    wished: set[str] = field(default_factory=set[str])  #: batches that were to stop at some time
     alarms_allowed: bool = False  #: a wrong provisional adoption, or a documented residual
     doubles_allowed: bool = False  #: the residual: a freeze between the lease and the wire
 
@@ -75,6 +76,9 @@ class Watch:
             self._last_held[batch.id] = step
         if batch.cancel_wanted:
             self._cancelled.setdefault(batch.id, step)
+            self._world.wished.add(batch.id)
+        else:
+            self._cancelled.pop(batch.id, None)
         seen = NO_ROWS
         for shard in _of(self._world.disk, batch.id):
             if shard.state is not State.SETTLED:
@@ -107,7 +111,7 @@ class Watch:
             known |= set(shard.strangers)
             _promise(errand.heard in known, f"{shard.id}: dropped the paid id {errand.heard}")
         bad = shard.state is State.SETTLED and Failure.ACCOUNT in shard.tally.failed
-        stopped = batch.cancel_wanted or batch.deadline is not None
+        stopped = batch.id in self._world.wished or batch.deadline is not None
         if errand.account or (bad and not stopped):
             held = self._last_held.get(batch.id, -1) >= errand.started or batch.id in self._held
             if errand.account or not self._world.asked:
@@ -228,7 +232,7 @@ def _excused(world: World, batch: Batch, shard: Shard) -> bool:
     """Say whether a shard's failed rows are final whatever their class."""
     end = world.disk.logs[shard.id][-1]
     late = batch.deadline is not None and end.at >= batch.deadline
-    return batch.cancel_wanted or late or not isinstance(end.event, Collected)
+    return batch.id in world.wished or late or not isinstance(end.event, Collected)
 
 
 def _sold_once_and_kept(world: World) -> None:

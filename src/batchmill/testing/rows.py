@@ -114,6 +114,9 @@ class MemoryRows:
         await self._pause("rows.keep")
         return Kept(name=name, tally=tally_of(kept, foreign, duplicate), ours=ours)
 
+    def adopt(self, batch_id: str) -> None:
+        """Nothing to note: memory knows no drafts."""
+
     def drop(self, batch_id: str) -> None:
         self.shelves.requests.pop(batch_id, None)
 

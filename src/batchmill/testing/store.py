@@ -182,6 +182,8 @@ class MemoryStore:
         self._check_plan(batch)
         self._check_new(shards)
         self._grow(batch)
+        wished = self.disk.batches[batch.id]
+        self.disk.batches[batch.id] = replace(wished, cancel_wanted=False)
         self._add(shards)
         await self._pause("store.replan")
 

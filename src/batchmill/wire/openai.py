@@ -5,12 +5,19 @@ Role-blind: the same functions whether we are the client or the server. Sources:
 reference and its openapi file (read 2026-08-21); odd cases carry their own source.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result, Usage
 from batchmill.core.request import OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Request
+from batchmill.wire import _loose
+from batchmill.wire.failures import CODES, OUTCOMES, error_words, excerpt, failure_of
+
+#: A count of tokens; beyond it lies nonsense, and no file of ours could hold it.
+_Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 
 
 class RequestLine(msgspec.Struct):
@@ -42,16 +49,27 @@ class ResultLine(msgspec.Struct):
     error: LineError | None = None
 
 
+class _OddResponse(msgspec.Struct):
+    status_code: object = 0
+    body: Raw = Raw(b"null")
+
+
+class _OddLine(msgspec.Struct):
+    custom_id: str
+    response: _OddResponse | None = None
+    error: object = None
+
+
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
@@ -90,17 +108,12 @@ class _Responses(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _ErrorBody(msgspec.Struct):
-    error: object = None
-    message: object = None
-
-
 _request_line = msgspec.json.Decoder(RequestLine).decode
 _result_line = msgspec.json.Decoder(ResultLine).decode
+_odd = msgspec.json.Decoder(_OddLine).decode
 _chat = msgspec.json.Decoder(_Chat).decode
 _embeddings = msgspec.json.Decoder(_Embeddings).decode
 _responses = msgspec.json.Decoder(_Responses).decode
-_error_body = msgspec.json.Decoder(_ErrorBody).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -137,11 +150,26 @@ def render_unrun_line(custom_id: str, code: str, message: str) -> bytes:
 
 def parse_result_line(line: bytes, dialect: str) -> Result:
     """Read one line of an output or error file; raise `msgspec.MsgspecError` where it is none."""
-    found = _result_line(line)
+    try:
+        found = _result_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        found = _odd_line(line)
     if found.response is None or (found.error is not None and found.response.status_code == 0):
         return _unrun(found)
     # A rejected request has `error: null` and a 4xx inside `response`, in either file.
     return result(found.custom_id, found.response.status_code, bytes(found.response.body), dialect)
+
+
+def _odd_line(line: bytes) -> ResultLine:
+    odd = _odd(_loose.loads(line)[1])
+    error = _loose.struct(LineError, odd.error) if isinstance(odd.error, dict) else None
+    if odd.response is None:
+        return ResultLine(odd.custom_id, error=error)
+    try:
+        status = int(float(str(odd.response.status_code)))
+    except (ValueError, OverflowError):
+        status = 0
+    return ResultLine(odd.custom_id, response=Response(status, body=odd.response.body), error=error)
 
 
 def result(custom_id: str, status: int, body: bytes, dialect: str) -> Result:
@@ -150,22 +178,30 @@ def result(custom_id: str, status: int, body: bytes, dialect: str) -> Result:
         return _errored(custom_id, status, body)
     try:
         if dialect == OPENAI_EMBEDDINGS:
-            return _embedded(custom_id, body)
+            return _embedded(custom_id, _embeddings(body), body)
         if dialect == OPENAI_RESPONSES:
-            return _responded(custom_id, body)
-        return _chatted(custom_id, body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        return Result(
-            custom_id,
-            Outcome.ERRORED,
-            Failure.SERVER,
-            f"status 200 with a body that is no answer ({error}): {_excerpt(body)}",
-            body=body if _is_json(body) else b"",
-        )
+            return _responded(custom_id, _responses(body), body)
+        return _chatted(custom_id, _chat(body), body)
+    except _loose.UNREADABLE:
+        return _odd_answer(custom_id, body, dialect)
 
 
-def _chatted(custom_id: str, body: bytes) -> Result:
-    chat = _chat(body)
+def _odd_answer(custom_id: str, body: bytes, dialect: str) -> Result:
+    """Read leniently what was most likely paid for; where that fails too, keep the words."""
+    sound = b""
+    try:
+        found, sound = _loose.loads(body)
+        if dialect == OPENAI_EMBEDDINGS:
+            return _embedded(custom_id, _loose.struct(_Embeddings, found), sound)
+        if dialect == OPENAI_RESPONSES:
+            return _responded(custom_id, _loose.struct(_Responses, found), sound)
+        return _chatted(custom_id, _loose.struct(_Chat, found), sound)
+    except _loose.UNREADABLE as error:
+        detail = f"status 200 with a body that is no answer ({error}): {excerpt(body)}"
+        return Result(custom_id, Outcome.ERRORED, Failure.SERVER, detail, body=sound)
+
+
+def _chatted(custom_id: str, chat: _Chat, body: bytes) -> Result:
     if not chat.choices:
         return Result(
             custom_id, Outcome.ERRORED, Failure.SERVER, "the answer has no choices", body=body
@@ -184,8 +220,7 @@ def _chatted(custom_id: str, body: bytes) -> Result:
     return _answered(custom_id, answer, chat.model, chat.usage, failure, detail, body)
 
 
-def _embedded(custom_id: str, body: bytes) -> Result:
-    found = _embeddings(body)
+def _embedded(custom_id: str, found: _Embeddings, body: bytes) -> Result:
     vector = found.data[0].get("embedding") if found.data else None
     if vector is None:
         return Result(
@@ -195,8 +230,7 @@ def _embedded(custom_id: str, body: bytes) -> Result:
     return _answered(custom_id, answer, found.model, found.usage, None, "", body)
 
 
-def _responded(custom_id: str, body: bytes) -> Result:
-    found = _responses(body)
+def _responded(custom_id: str, found: _Responses, body: bytes) -> Result:
     texts: list[str] = []
     refusal = ""
     calls: list[object] = []
@@ -236,11 +270,15 @@ def _answered(
 def _tokens(usage: _Usage | None) -> Usage | None:
     if usage is None:
         return None
+    taken = usage.input_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+    given = usage.output_tokens if usage.completion_tokens is None else usage.completion_tokens
+    if taken is None and given is None:
+        return None
     cached = usage.prompt_tokens_details or usage.input_tokens_details
     reasoned = usage.completion_tokens_details or usage.output_tokens_details
     return Usage(
-        usage.prompt_tokens or usage.input_tokens or 0,
-        usage.completion_tokens or usage.output_tokens or 0,
+        taken or 0,
+        given or 0,
         (cached.cached_tokens or 0) if cached else 0,
         (reasoned.reasoning_tokens or 0) if reasoned else 0,
     )
@@ -249,90 +287,22 @@ def _tokens(usage: _Usage | None) -> Usage | None:
 def _text_of(content: object, calls: list[object] | None) -> str | None:
     """Return an answer that is no plain string: text parts joined, or tool calls as JSON."""
     if isinstance(content, list):
-        parts = [p.get("text", "") for p in content if isinstance(p, dict)]
-        return "".join(str(p) for p in parts)
+        parts = [p.get("text") if isinstance(p, dict) else p for p in content]
+        return "".join(part for part in parts if isinstance(part, str))
     return _encode(calls).decode() if calls else None
-
-
-# The vendor's codes -> our classes. Codes before statuses: 429 is a rate or an empty account.
-_CODES = {
-    "insufficient_quota": Failure.ACCOUNT,
-    "billing_hard_limit_reached": Failure.ACCOUNT,
-    "invalid_api_key": Failure.ACCOUNT,
-    "token_limit_exceeded": Failure.QUOTA,
-    "rate_limit_exceeded": Failure.RATE_LIMITED,
-    "context_length_exceeded": Failure.TOO_LONG,
-    "exceed_context_size_error": Failure.TOO_LONG,  # llama.cpp's server
-    "string_above_max_length": Failure.TOO_LONG,
-    "content_policy_violation": Failure.REFUSED,
-    "content_filter": Failure.REFUSED,
-    "invalid_image_url": Failure.INVALID_MEDIA,
-    "invalid_image_format": Failure.INVALID_MEDIA,
-    "invalid_image": Failure.INVALID_MEDIA,
-    "image_parse_error": Failure.INVALID_MEDIA,
-    "batch_expired": Failure.EXPIRED,
-    "batch_cancelled": Failure.CANCELED,
-}
-_STATUSES = {
-    401: Failure.ACCOUNT,
-    402: Failure.ACCOUNT,
-    403: Failure.ACCOUNT,
-    408: Failure.SERVER,
-    409: Failure.SERVER,
-    429: Failure.RATE_LIMITED,
-}
-_OUTCOMES = {Failure.EXPIRED: Outcome.EXPIRED, Failure.CANCELED: Outcome.CANCELED}
-
-
-def failure_of(status: int, code: str, message: str) -> Failure:
-    """Return the class of an error, by its code, then its status, then its words."""
-    if known := _CODES.get(code):
-        return known
-    words = message.lower()
-    if "context length" in words or "context size" in words or "maximum context" in words:
-        return Failure.TOO_LONG
-    if known := _STATUSES.get(status):
-        return known
-    return Failure.INVALID_REQUEST if 400 <= status < 500 else Failure.SERVER
-
-
-def error_words(body: bytes) -> tuple[str, str]:
-    """Return (code, message) of an error body, whatever shape it has."""
-    try:
-        found = _error_body(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return "", _excerpt(body)
-    error = found.error if found.error is not None else found.message
-    if isinstance(error, dict):
-        code = error.get("code") if isinstance(error.get("code"), str) else error.get("type")
-        return str(code or ""), str(error.get("message") or _excerpt(body))
-    return "", str(error) if error else _excerpt(body)
 
 
 def _errored(custom_id: str, status: int, body: bytes) -> Result:
     code, message = error_words(body)
     failure = failure_of(status, code, message)
-    outcome = _OUTCOMES.get(failure, Outcome.ERRORED)
+    outcome = OUTCOMES.get(failure, Outcome.ERRORED)
     detail = f"{status} {code}: {message}" if code else f"{status}: {message}"
-    return Result(custom_id, outcome, failure, detail, body=body if _is_json(body) else b"")
+    return Result(custom_id, outcome, failure, detail, body=_loose.sound(body))
 
 
 def _unrun(line: ResultLine) -> Result:
     error = line.error or LineError()
     # Seen without code or message after incidents: nothing says it was run, so it may run again.
-    failure = _CODES.get(error.code or "", Failure.SERVER)
+    failure = CODES.get(error.code or "", Failure.SERVER)
     detail = error.message or error.code or "the provider gave neither an answer nor a reason"
-    return Result(line.custom_id, _OUTCOMES.get(failure, Outcome.ERRORED), failure, detail)
-
-
-def _excerpt(body: bytes) -> str:
-    text = body[:300].decode(errors="replace").strip()
-    return text or "an empty body"
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return False
-    return True
+    return Result(line.custom_id, OUTCOMES.get(failure, Outcome.ERRORED), failure, detail)

@@ -174,6 +174,11 @@ class Market:
             self._open[name, lane] = self._opened(name, lane)
         return self._open[name, lane]
 
+    @property
+    def in_flight(self) -> int:
+        """How many live requests are out; closing waits for their answers."""
+        return sum(getattr(s.provider, "in_flight", 0) for s in self._open.values())
+
     def _opened(self, name: str, lane: str) -> Supplier:
         spec, knobs = self.spec(name), self.knobs(name)
         if self._needs_key(name) and not knobs.key:

@@ -18,7 +18,7 @@ from batchmill.service.cancel import cancel
 async def test_a_batch_with_a_broken_provider_is_held_and_the_others_go_on() -> None:
     town = Town(rows=2)
 
-    async def breaks(_: Offer) -> str:
+    async def breaks(offer: Offer) -> str:
         raise KeyError("no such field in the vendor's answer")
 
     town.provider.prepare = breaks

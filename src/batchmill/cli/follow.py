@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text, waits
+from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text, waits, words
 from batchmill.cli.house import Stop
 from batchmill.cli.screen import JsonLines, Screen
 
@@ -106,6 +106,7 @@ async def conclude(
             written = await endings.write(house, view, out, screen, force=force)
         status = endings.status_of(view)
         endings.tell(view, screen, written, status)
+        _tell_of_draining(house, screen)
         return status
     screen.close()
     # Held, and the news has said why; or somebody asked us to stop.
@@ -115,4 +116,14 @@ async def conclude(
     if interrupted:
         alive, _ = await house.turn.last_seen()
         screen.say(text.interrupted(view, moved_by_other=alive))
+    _tell_of_draining(house, screen)
     return status
+
+
+def _tell_of_draining(house: "House", screen: Screen) -> None:
+    """Say why it takes a while to stop: live answers under way are paid for, and waited for."""
+    if waiting := house.market.in_flight:
+        screen.say(
+            f"waiting for {words.plural(waiting, 'answer')} already asked for. Ctrl-C again leaves "
+            "at once; those rows are then sent, and paid for, again."
+        )

@@ -1,6 +1,7 @@
 """How a batch ends for the one who waited: the answers written, the receipt, the exit status."""
 
 import asyncio
+from functools import partial as partial_of
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,7 @@ async def write(
     *,
     force: bool = False,
     partial: bool = False,
+    answers_only: bool = False,
 ) -> str:
     """Join the table with its answers into *out*; return where it was written."""
     from batchmill.rows.join import join
@@ -40,11 +42,18 @@ async def write(
     ranges = await house.store.ranges(view.batch.id)
     if out == "-":
         screen.close()  # answers and progress may share one terminal
-    joining = asyncio.ensure_future(
-        asyncio.to_thread(
-            join, house.blobs, view.batch, ranges, view.shards, out, force=force, partial=partial
-        )
+    work = partial_of(
+        join,
+        house.blobs,
+        view.batch,
+        ranges,
+        view.shards,
+        out,
+        force=force,
+        partial=partial,
+        answers_only=answers_only,
     )
+    joining = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         while not (await asyncio.wait({joining}, timeout=screen.every_s))[0]:
             screen.writing(view, out)

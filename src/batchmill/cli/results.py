@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 @click.argument("batch", metavar="ID")
 @click.option("-o", "--output", metavar="OUT", help="Where to; `-` is standard output.")
 @click.option("--partial", is_flag=True, help="Write what there is; open rows get no outcome.")
+@click.option("--answers-only", is_flag=True, help="Our columns alone: the table may have changed.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there already.")
-def results_command(batch: str, output: str | None, partial: bool, force: bool) -> int:
+def results_command(
+    batch: str, output: str | None, partial: bool, answers_only: bool, force: bool
+) -> int:
     """
     Write the table of a batch with its answers.
 
@@ -45,7 +48,9 @@ def results_command(batch: str, output: str | None, partial: bool, force: bool) 
         check_target(out, view.batch.source, house.blobs, batch_id=batch_id, force=force)
         shows = screen()
         try:
-            written = await endings.write(house, view, out, shows, force=force, partial=partial)
+            written = await endings.write(
+                house, view, out, shows, force=force, partial=partial, answers_only=answers_only
+            )
         finally:
             shows.close()
         if written != "-":

@@ -21,9 +21,9 @@ from batchmill.rows.resultfile import Count, ResultFile, aside_key, results_key
 from batchmill.rows.schema import Judge
 
 #: A record batch of a segment has about this many rows, or bytes where rows are large. Several
-#: shards are collected at once, and each holds as much: twice these are no faster.
-BATCH_ROWS = 4096
-BATCH_BYTES = 6 << 20
+#: shards are collected at once, and each holds as much. Smaller batches cost the join memory.
+BATCH_ROWS = 8192
+BATCH_BYTES = 8 << 20
 
 #: What comes in is handed to a thread in pieces of this size: one costs 50 µs.
 PIECE_ROWS = 1024

@@ -226,7 +226,7 @@ def _usable(url: str) -> bool:
 
 
 def _ready(knobs: Knobs) -> str | None:
-    return None if _usable(knobs.base_url) else "set base_url to http(s)://HOST[:PORT]/v1"
+    return None if _usable(knobs.base_url) else "set base_url: http(s)://HOST/v1"
 
 
 def known_options(name: str, knobs: Knobs, known: Collection[str]) -> None:

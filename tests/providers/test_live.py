@@ -293,7 +293,7 @@ async def test_a_wrong_knob_is_named_with_what_was_expected(
 def test_the_spec_says_what_is_missing():
     spec = providers.spec("live")
     for wrong in ("", "gpu1:8000/v1", "http://127.0.0.1:99999/v1", "ftp://x/v1", "http://[::1/v1"):
-        assert "set base_url to http(s)://" in (spec.ready(Knobs(base_url=wrong)) or "")
+        assert "set base_url: http(s)://" in (spec.ready(Knobs(base_url=wrong)) or "")
     assert spec.ready(Knobs(base_url="http://[::1]:8000/v1")) is None
     assert spec.ready(Knobs(base_url="http://x/v1")) is None
     assert spec.models(Knobs(base_url="")) is None

@@ -5,7 +5,7 @@ set -eu
 cd -- "$(dirname -- "$0")/.."
 table=examples/products.csv
 answers=examples/products.answers.csv
-structured=examples/products.structured.csv
+structured=examples/products.structured.answers.csv
 
 # A row that does not succeed is no accident of the demo: exit status 3, and the table says why.
 mill() { batchmill "$@" || [ $? -eq 3 ]; }

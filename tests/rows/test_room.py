@@ -34,6 +34,20 @@ LIMITS = Limits(requests_max=10, bytes_max=MIB, request_bytes_max=MIB // 2)
     ids=["no limit so far", "max_tokens", "max_completion_tokens", "responses"],
 )
 def test_more_room_is_one_changed_number(tmp_path: Path, recipe: Recipe, knob: str) -> None:
+    plain, wider = bodies(tmp_path, recipe)
+    assert wider.pop(knob) == 900
+    plain.pop(knob, None)
+    assert wider == plain
+
+
+def test_a_vector_needs_no_room(tmp_path: Path) -> None:
+    embed = Recipe(model="m", prompt="{{ t }}", dialect="openai.embeddings", url="/v1/embeddings")
+    plain, wider = bodies(tmp_path, embed)
+    assert wider == plain
+
+
+def bodies(tmp_path: Path, recipe: Recipe) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the body of one row as it was cut, and as a shard with more room sends it."""
     (tmp_path / "t.csv").write_text("t\n“one”\n")
     rows = Segments(open_blobs(str(tmp_path / "blobs")))
     cutting = rows.cut("batch_x", recipe, describe(str(tmp_path / "t.csv")), LIMITS)
@@ -53,7 +67,4 @@ def test_more_room_is_one_changed_number(tmp_path: Path, recipe: Recipe, knob: s
         chunks = [c async for c in rows.requests(batch, cutting.ranges, wanted)]
         return json.loads(chunks[0][0].body)
 
-    plain, wider = asyncio.run(body(None)), asyncio.run(body(900))
-    assert wider.pop(knob) == 900
-    plain.pop(knob, None)
-    assert wider == plain
+    return asyncio.run(body(None)), asyncio.run(body(900))

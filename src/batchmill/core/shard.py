@@ -27,7 +27,7 @@ from typing import Final
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Usage
-from batchmill.core.rowset import NO_ROWS, RowSet
+from batchmill.core.rowset import RowSet
 from batchmill.errors import IllegalTransition
 
 
@@ -345,14 +345,6 @@ def next_command(
             return Command.COLLECT if due else None
         case State.SETTLED:
             return None
-
-
-NOTHING_FAILED: Final[RowSet] = NO_ROWS
-
-
-def failed_rows(shard: Shard) -> RowSet:
-    """Return every row of a settled shard that did not succeed."""
-    return reduce(lambda a, b: a | b, shard.tally.failed.values(), NO_ROWS)
 
 
 def mermaid() -> str:

@@ -90,6 +90,9 @@ class ProviderSettings(BaseModel):
         default=None, ge=0, description="wait after a lease has ended before a look-up, seconds"
     )
     requests_max: int | None = Field(default=None, gt=0, description="most rows in one shard")
+    keep_upstream: bool = Field(
+        default=False, description="leave uploads and result files at the provider, once settled"
+    )
 
     @property
     def options(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,21 +125,27 @@ class Market:
         own = self.settings.providers.get(name)
         return providers.spec(own.kind if own is not None and own.kind else name)
 
-    def knobs(self, name: str) -> Knobs:
-        """Return the provider's knobs: what was set, over what its spec says."""
+    def knobs(self, name: str, lane: str = "batch") -> Knobs:
+        """Return the provider's knobs for a lane: what was set, over what its spec says."""
         spec, own = self.spec(name), self.settings.providers.get(name) or ProviderSettings()
-        variable = own.key_variable or spec.key_variable
+        terms = spec.live if lane == "live" and spec.live is not None else spec
+        variables = (own.key_variable,) if own.key_variable else self._key_variables(spec)
         base_url = own.base_url or spec.base_url
         return Knobs(
             base_url=base_url.rstrip("/"),
-            key=own.key or (self.env.get(variable) if variable else None),
-            timeout_s=own.timeout_s or spec.timeout_s,
+            key=own.key or next((k for v in variables if (k := self.env.get(v))), None),
+            timeout_s=own.timeout_s or terms.timeout_s,
             idle_timeout_s=own.idle_timeout_s,
-            poll_s=own.poll_s or spec.poll_s,
-            find_after_s=spec.listing_lag_s if own.find_after_s is None else own.find_after_s,
+            poll_s=own.poll_s or terms.poll_s,
+            find_after_s=terms.listing_lag_s if own.find_after_s is None else own.find_after_s,
             requests_max=own.requests_max,
+            keep_upstream=own.keep_upstream,
             options=own.options,
         )
+
+    @staticmethod
+    def _key_variables(spec: ProviderSpec) -> tuple[str, ...]:
+        return (spec.key_variable, *spec.key_fallbacks) if spec.key_variable else ()
 
     def key_variable(self, name: str) -> str | None:
         own = self.settings.providers.get(name)
@@ -158,15 +164,12 @@ class Market:
             return f"set {self.key_variable(name)}"
         return spec.ready(knobs)
 
-    def limits(self, name: str) -> Limits:
-        limits, wanted = self.spec(name).limits, self.knobs(name).requests_max
+    def limits(self, name: str, lane: str = "batch") -> Limits:
+        spec, wanted = self.spec(name), self.knobs(name).requests_max
+        limits = spec.live.limits if lane == "live" and spec.live is not None else spec.limits
         if wanted is None or wanted >= limits.requests_max:
             return limits
-        return Limits(
-            requests_max=wanted,
-            bytes_max=limits.bytes_max,
-            request_bytes_max=limits.request_bytes_max,
-        )
+        return replace(limits, requests_max=wanted, requests_min=min(limits.requests_min, wanted))
 
     def supplier(self, name: str, lane: str) -> Supplier:
         """Open a provider for one lane; raise `MissingKey` or what else it lacks."""
@@ -180,7 +183,7 @@ class Market:
         return sum(getattr(s.provider, "in_flight", 0) for s in self._open.values())
 
     def _opened(self, name: str, lane: str) -> Supplier:
-        spec, knobs = self.spec(name), self.knobs(name)
+        spec, knobs = self.spec(name), self.knobs(name, lane)
         if self._needs_key(name) and not knobs.key:
             raise MissingKey(
                 f"provider {name} needs a key: set {self.key_variable(name)} in the environment."
@@ -199,7 +202,7 @@ class Market:
             self.stack.push_async_callback(close)
         return Supplier(
             provider=provider,
-            limits=self.limits(name),
+            limits=self.limits(name, lane),
             poll_s=knobs.poll_s,
             timeout_s=knobs.timeout_s,
             find_after_s=knobs.find_after_s,

@@ -93,7 +93,7 @@ def error_page() -> str:
 
 #: Top to bottom, as who may look at whom.
 ROOMS = [
-    "core", "wire", "providers", "live", "rows", "store", "service", "engine", "cli", "testing",
+    "core", "wire", "ports", "providers", "live", "rows", "store", "service", "engine", "cli", "testing",
 ]  # fmt: skip
 
 

@@ -47,6 +47,9 @@ class ScriptedEndpoint:
         self.calls: Counter[str] = Counter()
         self.in_flight = self.in_flight_max = 0
 
+    async def probe(self) -> str:
+        return "a script"
+
     async def send(self, request: Request, url: str) -> Answer:
         self.calls[request.custom_id] += 1
         self.in_flight += 1

@@ -206,8 +206,8 @@ async def test_a_ledger_that_is_gone_is_not_bought_again_in_silence(setting: Set
     provider, asked = setting.provider(), offer(3)
     await provider.submit(asked)
     await setting.answers(provider, asked)
-    await provider.forget(SHARD)
-    await provider.forget(SHARD)
+    await provider.tidy(offer(3))
+    await provider.tidy(offer(3))
     with pytest.raises(ProviderGone):
         await provider.check(asked)
     with pytest.raises(ProviderGone):

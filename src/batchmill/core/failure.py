@@ -24,7 +24,8 @@ class Failure(StrEnum):
     SCHEMA = auto()  # the answer does not match the schema
     TOO_LONG = auto()  # context length
     INVALID_REQUEST = auto()  # 400, 404, 422
-    ACCOUNT = auto()  # 401, 403, no credit
+    NOT_RUN = auto()  # refused along with its whole upstream batch, for the sake of others
+    ACCOUNT = auto()  # 401, 403, no credit, no such model
     CANCELED = auto()  # by wish
     BUDGET = auto()  # never offered: it could have cost more than allowed
     CANARY = auto()  # never offered: the first answers were too bad
@@ -70,6 +71,9 @@ POLICIES: Final[Mapping[Failure, Policy]] = MappingProxyType(
         Failure.SCHEMA: Policy(again_max=2, hint="simplify the schema or say it in the prompt"),
         Failure.TOO_LONG: Policy(hint="shorten the row, or use a model with a larger context"),
         Failure.INVALID_REQUEST: Policy(hint="the provider's own words are in `detail`"),
+        Failure.NOT_RUN: Policy(
+            again_max=None, hint="its upstream batch was refused; offered again in smaller ones"
+        ),
         Failure.ACCOUNT: Policy(
             again_max=None, hold=Hold.BATCH, hint="mend the key or the credit, then resume"
         ),

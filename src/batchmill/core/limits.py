@@ -18,6 +18,7 @@ class Limits:
     requests_max: int
     bytes_max: int
     request_bytes_max: int  #: one body
+    requests_min: int = 1  #: fewer go through the provider's live lane
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,58 @@
 """One call to a model, and the name it travels under."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
 import msgspec
 
 #: Dialects: the form of a request body.
 OPENAI_CHAT = "openai.chat"
 OPENAI_RESPONSES = "openai.responses"
 OPENAI_EMBEDDINGS = "openai.embeddings"
+ANTHROPIC_MESSAGES = "anthropic.messages"
+GEMINI_GENERATE = "gemini.generate"
+GEMINI_EMBED = "gemini.embed"
+MISTRAL_CHAT = "mistral.chat"
+BEDROCK_CONVERSE = "bedrock.converse"
 
-#: What a person calls an endpoint -> (dialect, url of the request line).
-ENDPOINTS: dict[str, tuple[str, str]] = {
-    "chat": (OPENAI_CHAT, "/v1/chat/completions"),
-    "responses": (OPENAI_RESPONSES, "/v1/responses"),
-    "embeddings": (OPENAI_EMBEDDINGS, "/v1/embeddings"),
-}
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What can be said of a dialect without knowing it."""
+
+    endpoint: str  #: what a person calls it: chat, responses, embeddings
+    url: str  #: of its request lines; where a vendor's paths hold the model, what follows it
+    names_model: bool = True  #: whether `model` is a field of the body
+
+
+#: In the order in which a provider that speaks several is addressed.
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {
+        OPENAI_CHAT: Dialect("chat", "/v1/chat/completions"),
+        OPENAI_RESPONSES: Dialect("responses", "/v1/responses"),
+        OPENAI_EMBEDDINGS: Dialect("embeddings", "/v1/embeddings"),
+        ANTHROPIC_MESSAGES: Dialect("chat", "/v1/messages"),
+        GEMINI_GENERATE: Dialect("chat", ":generateContent", names_model=False),
+        GEMINI_EMBED: Dialect("embeddings", ":embedContent", names_model=False),
+        MISTRAL_CHAT: Dialect("chat", "/v1/chat/completions"),
+        BEDROCK_CONVERSE: Dialect("chat", "/converse", names_model=False),
+    }
+)
+
+#: What a person calls an endpoint -> (dialect, url of the request line), as OpenAI has them.
+ENDPOINTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        found.endpoint: (name, found.url)
+        for name, found in DIALECTS.items()
+        if name.startswith("openai.")
+    }
+)
+
+
+def dialect_for(endpoint: str, spoken: Iterable[str]) -> str | None:
+    """Return the first of a provider's dialects that serves *endpoint*; None if none does."""
+    return next((name for name in spoken if DIALECTS[name].endpoint == endpoint), None)
 
 
 # A struct and not a dataclass: ten million of these are made.

@@ -19,6 +19,10 @@ class Endpoint(Protocol):
         """
         ...
 
+    async def probe(self) -> str:
+        """Make a free call that needs the key, and say in a few words what it told."""
+        ...
+
 
 class Judge(Protocol):
     """How an HTTP answer becomes a `Result`, e.g. `wire.openai.result`."""

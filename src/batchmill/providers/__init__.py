@@ -13,7 +13,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from batchmill.core.limits import Limits
+from batchmill.core.limits import MIB, Limits
+from batchmill.core.request import dialect_for
 from batchmill.errors import UnknownProvider
 from batchmill.ports import Clock, Http, Ids, Provider
 
@@ -31,6 +32,7 @@ class Knobs:
     poll_s: float = 60.0
     find_after_s: float = 60.0  #: wait after a lease has ended before a look-up
     requests_max: int | None = None
+    keep_upstream: bool = False  #: leave uploads and result files where they are
     options: Mapping[str, object] = field(default_factory=dict[str, object])  #: the provider's own
 
 
@@ -48,24 +50,56 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a lane wants to be used, where it is not as the spec itself says."""
+
+    limits: Limits
+    timeout_s: float
+    poll_s: float
+    listing_lag_s: float
+
+
+#: Of the live lane of a vendor. Nothing upstream limits a shard there; ten thousand rows keep
+#: progress, retries and replays cheap. Creating a run is local.
+LIVE_TERMS = Terms(
+    limits=Limits(requests_max=10_000, bytes_max=256 * MIB, request_bytes_max=32 * MIB),
+    timeout_s=5.0,
+    poll_s=0.5,
+    listing_lag_s=0.0,
+)
+
+
+def _first_that_serves(spec: "ProviderSpec", endpoint: str, model: str) -> str | None:
+    return dialect_for(endpoint, spec.dialects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSpec:
     """What the house needs to know about a provider before it talks to it."""
 
     title: str
     base_url: str = ""
     key_variable: str | None = None  #: None: no key is needed
+    key_fallbacks: tuple[str, ...] = ()  #: other variables that may hold it
     key_required: bool = True
     dialects: tuple[str, ...]
     lanes: tuple[str, ...]  #: the first one is what `--lane auto` takes
     limits: Limits
     timeout_s: float = 60.0
     poll_s: float = 60.0
-    listing_lag_s: float = 60.0  #: how long an accepted batch may stay out of its list
+    listing_lag_s: float = 90.0  #: how long an accepted batch may stay out of its list
+    live: Terms | None = None  #: how its live lane differs
     windows: tuple[str, ...] = ("24h",)
     found_by: str = ""  #: how a lost submission is found again, in words
+    #: An upstream batch carries no mark of ours: only one create may be in doubt at a time.
+    unmarked: bool = False
+    discount: str = ""  #: what its batch lane saves, in words: "50%"
+    options: tuple[str, ...] = ()  #: knobs of its own, beside those that every provider has
     free: bool = False  #: it costs nothing, so `cost_usd` is 0 and not unknown
     models: Callable[[Knobs], tuple[str, ...] | None] = lambda _: None  #: None: any name passes
     ready: Callable[[Knobs], str | None] = lambda _: None  #: what is missing on this machine
+    #: The dialect for (spec, endpoint, model); None: it has no such endpoint.
+    dialect: Callable[["ProviderSpec", str, str], str | None] = _first_that_serves
     open: Callable[[Context], Provider]
 
 

@@ -4,7 +4,8 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import aiohttp
 from yarl import URL
 
 from batchmill.errors import InvalidSetting, NotSent, ProviderSilent
-from batchmill.ports import Answer, Clock
+from batchmill.ports import Answer, Clock, Upload
 
 CONNECT_S: Final = 10.0
 #: Leave an idle connection before the other side does (uvicorn and vLLM close after 5 s): a body
@@ -46,34 +47,63 @@ class AiohttpClient:
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | Upload | None = None,
         timeout_s: float,
+        idle_timeout_s: float | None = None,
         send_before: float | None = None,
     ) -> Answer:
         """
-        Make one call and return the whole answer, whatever its status.
+        Make one call and return the whole answer, whatever its status; see `ports.Http`.
 
         `NotSent`: provably nothing left this machine, also when `Clock.awake()` has passed
         *send_before* at the moment the headers would be written. `ProviderSilent`: anything else
-        that is no answer, the expiry of *timeout_s* (of the whole call) included.
+        that is no answer, the expiry of a timeout included.
         """
         sending = _Sending(send_before)
+        data, sized = body, {}
         try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._opened().request(
+            async with asyncio.timeout(idle_timeout_s or timeout_s) as limit:
+                if isinstance(body, Upload):
+                    sized = {"content-length": str(body.size_bytes)}
+                    data = _watched(body, limit, timeout_s, idle_timeout_s)
+                async with self._opened().request(
                     method,
                     url,
-                    headers=headers,
-                    data=body,
+                    headers={**headers, **sized},
+                    data=data,
                     allow_redirects=False,
                     trace_request_ctx=sending,
-                ) as response,
-            ):
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, found, await response.read())
+                ) as response:
+                    found = {name.lower(): value for name, value in response.headers.items()}
+                    return Answer(response.status, found, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _translate(error, method, url, sent=sending.left, timeout_s=timeout_s)
+
+    @asynccontextmanager
+    async def download(
+        self, method: str, url: str, *, headers: Mapping[str, str], idle_timeout_s: float
+    ) -> AsyncIterator["_Arriving"]:
+        """Ask for a body that is read as it comes; see `ports.Http`."""
+        sending = _Sending(None)
+        silence = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._connect_s, sock_read=idle_timeout_s
+        )
+        call = self._opened().request(
+            method,
+            url,
+            headers=headers,
+            allow_redirects=False,
+            timeout=silence,
+            trace_request_ctx=sending,
+        )
+        try:
+            response = await call
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            _translate(error, method, url, sent=sending.left, timeout_s=idle_timeout_s)
+        try:
+            yield _Arriving(response, f"{method} {_place(url)}", idle_timeout_s)
+        finally:
+            response.close()  # a body that was not read to its end is not worth waiting for
 
     async def aclose(self) -> None:
         if self._session is not None:
@@ -108,6 +138,40 @@ class AiohttpClient:
         if sending.send_before is not None and self._clock.awake() >= sending.send_before:
             raise NotSent("it was too late to send it: this process was held up for too long")
         sending.left = True
+
+
+class _Arriving:
+    """`ports.Download` over a response of aiohttp."""
+
+    def __init__(self, response: aiohttp.ClientResponse, call: str, idle_timeout_s: float) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._call = call
+        self._idle_timeout_s = idle_timeout_s
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes; a body that ends before its length is `ProviderSilent`."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            silent = isinstance(error, TimeoutError)
+            why = f"nothing more for {self._idle_timeout_s:g} s" if silent else reason(error)
+            raise ProviderSilent(f"{self._call}: the body broke off: {why}") from error
+
+
+async def _watched(
+    upload: Upload, limit: asyncio.Timeout, timeout_s: float, idle_timeout_s: float | None
+) -> AsyncIterator[bytes]:
+    """Pass an upload on; with *idle_timeout_s* each chunk that leaves moves the limit."""
+    loop = asyncio.get_running_loop()
+    async for chunk in upload.chunks():
+        yield chunk
+        if idle_timeout_s is not None:
+            limit.reschedule(loop.time() + idle_timeout_s)
+    if idle_timeout_s is not None:
+        limit.reschedule(loop.time() + max(timeout_s, idle_timeout_s))
 
 
 def _translate(

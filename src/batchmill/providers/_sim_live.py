@@ -55,6 +55,9 @@ class SimEndpoint:
             headers["retry-after"] = "1"
         return Answer(status, headers, body)
 
+    async def probe(self) -> str:
+        return "nothing to reach: it is simulated in this process"
+
     def _failure(self, custom_id: str) -> Failure | None:
         share = self._fate(custom_id)
         for failure, chance in self._options.faults.failures.items():

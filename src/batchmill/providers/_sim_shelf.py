@@ -46,6 +46,10 @@ class Shelf(Protocol):
 
     def lines(self, ref: str) -> Lines: ...
 
+    def discard(self, ref: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        ...
+
     def sell(self, sell: Sell) -> Sale:
         """Let *sell* decide and enter its sale in the book, in one act."""
         ...
@@ -84,6 +88,9 @@ class MemoryShelf:
 
     def lines(self, ref: str) -> Lines:
         return self.files[ref]
+
+    def discard(self, ref: str) -> None:
+        self.files.pop(ref, None)
 
     def sell(self, sell: Sell) -> Sale:
         sale = sell(len(self.book) + 1)
@@ -152,6 +159,9 @@ class FolderShelf:
 
     def lines(self, ref: str) -> Lines:
         return _FileLines(self.folder / "files" / f"{ref}.jsonl")
+
+    def discard(self, ref: str) -> None:
+        (self.folder / "files" / f"{ref}.jsonl").unlink(missing_ok=True)
 
     def sell(self, sell: Sell) -> Sale:
         book = self._path("book.jsonl")

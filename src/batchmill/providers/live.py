@@ -7,8 +7,9 @@ the dispatcher sends the rows; the ledger is the result. A lost process is made 
 
 import asyncio
 import difflib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +17,6 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from batchmill.core.failure import Failure
-from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, Request
 from batchmill.core.shard import Accepted, NotThere, Progress
@@ -27,7 +27,8 @@ from batchmill.live.endpoint import Endpoint, Judge
 from batchmill.live.ledger import Stopped
 from batchmill.live.run import Run
 from batchmill.ports import Answer, Checked, Found, Offer, Provider
-from batchmill.providers import Context, Knobs, ProviderSpec
+from batchmill.providers import LIVE_TERMS, Context, Knobs, ProviderSpec
+from batchmill.providers._rest import Rest, Words, objects
 from batchmill.wire import failures, openai
 
 NOTHING: Final = Decimal(0)
@@ -44,26 +45,59 @@ BY_WISH: Final = Stopped(Failure.CANCELED, "cancelled by wish before it was answ
 
 
 class HttpEndpoint:
-    """An endpoint behind a base URL."""
+    """An endpoint behind a base URL. A vendor with ways of its own changes what it says below."""
+
+    models_path = "/models"  #: a list that is free to ask for and needs the key
 
     def __init__(self, context: Context) -> None:
         knobs = context.knobs
         self.base_url = checked_base_url(context.name, knobs)
         # Asked for now, so that wiring closes us before it closes the client.
         self._http = context.http()
+        self._clock = context.clock
+        self._name = context.name
         self._timeout_s = knobs.idle_timeout_s
+        self._probe_s = knobs.timeout_s
         self._headers = {"content-type": "application/json", "accept": "application/json"}
         if knobs.key:
-            self._headers["authorization"] = f"Bearer {knobs.key.strip()}"
+            self._headers |= self.key_headers(knobs.key.strip())
+
+    def key_headers(self, key: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {key}"}
+
+    def place(self, url: str) -> str:
+        """Return where a request line's url lies."""
+        return joined(self.base_url, url)
+
+    def reads(self, status: int, body: bytes) -> Words:
+        """Return what an error of this endpoint says."""
+        code, message = failures.error_words(body)
+        return Words(failures.failure_of(status, code, message), f"{status}: {message}")
 
     async def send(self, request: Request, url: str) -> Answer:
         return await self._http.request(
             "POST",
-            joined(self.base_url, url),
+            self.place(url),
             headers=self._headers,
             body=request.body,
             timeout_s=self._timeout_s,
         )
+
+    async def probe(self) -> str:
+        """Ask for the list of models; raise a `ProviderError` with the endpoint's own words."""
+        rest = Rest(
+            self._http,
+            self._clock,
+            name=self._name,
+            base_url=self.base_url,
+            headers=self._headers,
+            reads=self.reads,
+            timeout_s=self._probe_s,
+            idle_timeout_s=self._timeout_s,
+        )
+        found = await rest.json("GET", self.models_path)
+        count = len(objects(found, "data") or objects(found, "models"))
+        return "answers, and the key is good" + (f"; {count:,} models" if count else "")
 
 
 class LiveProvider:
@@ -77,13 +111,19 @@ class LiveProvider:
         concurrency: int,
         label: str,
         judge: Judge = openai.result,
+        names_account: Callable[[bytes], bool] = failures.names_account,
+        url_of: Callable[[Offer], str] = attrgetter("url"),
         free: bool = False,
     ) -> None:
+        """*url_of*: what the endpoint is told, where it is not the url of the request lines."""
+        self._names_account = names_account
+        self._url_of = url_of
         self._free = free  # nothing is paid for its answers, so they cost 0 and not "unknown"
         self._clock = context.clock
         self._poll_s = context.knobs.poll_s
         self._folder = context.folder / "ledgers"
         self._judge = judge
+        self._endpoint = endpoint
         self._dispatcher = Dispatcher(
             endpoint,
             context.clock,
@@ -145,12 +185,16 @@ class LiveProvider:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
             yield [replace(r, cost_usd=NOTHING) for r in chunk] if self._free else chunk
 
-    async def forget(self, shard_id: str) -> None:
+    async def tidy(self, offer: Offer) -> None:
         """Remove the ledger of a shard whose results are safe elsewhere. Twice is no error."""
-        run = self._runs.pop(shard_id, None)
+        run = self._runs.pop(offer.shard_id, None)
         if run is not None and not run.ended:
             await self._dispatcher.drop(run)
-        self._path(shard_id).unlink(missing_ok=True)
+        await asyncio.to_thread(self._path(offer.shard_id).unlink, missing_ok=True)
+
+    async def probe(self) -> str:
+        """Ask the endpoint which models it has."""
+        return await self._endpoint.probe()
 
     async def aclose(self) -> None:
         """Send no more, wait for what is in flight; a later process goes on from the ledgers."""
@@ -176,10 +220,10 @@ class LiveProvider:
     def _run(self, offer: Offer) -> Run:
         return Run(
             shard_id=offer.shard_id,
-            url=offer.url,
+            url=self._url_of(offer),
             dialect=offer.dialect,
             judge=self._judge,
-            names_account=failures.names_account,
+            names_account=self._names_account,
             requests=offer.requests,
             path=self._path(offer.shard_id),
         )
@@ -251,6 +295,11 @@ def whole_number(name: str, knobs: Knobs, option: str, default: int, most: int) 
     return value
 
 
+def concurrency_of(context: Context) -> int:
+    """Return how many requests may be in flight, at most."""
+    return whole_number(context.name, context.knobs, "concurrency", CONCURRENCY, CONCURRENCY_MAX)
+
+
 def _open(context: Context) -> Provider:
     known_options(context.name, context.knobs, OPTIONS)
     sensors = context.knobs.options.get("sensors", "none")
@@ -263,9 +312,7 @@ def _open(context: Context) -> Provider:
     return LiveProvider(
         context,
         endpoint,
-        concurrency=whole_number(
-            context.name, context.knobs, "concurrency", CONCURRENCY, CONCURRENCY_MAX
-        ),
+        concurrency=concurrency_of(context),
         label=f"endpoint {endpoint.base_url}",
     )
 
@@ -275,11 +322,10 @@ PROVIDER = ProviderSpec(
     key_required=False,
     dialects=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS),
     lanes=("live",),
-    # Nothing upstream limits a shard. Ten thousand rows keep progress, retries and replays cheap.
-    limits=Limits(requests_max=10_000, bytes_max=256 * MIB, request_bytes_max=32 * MIB),
-    timeout_s=5.0,  # creating a run is local
-    poll_s=0.5,
-    listing_lag_s=0.0,
+    limits=LIVE_TERMS.limits,
+    timeout_s=LIVE_TERMS.timeout_s,
+    poll_s=LIVE_TERMS.poll_s,
+    listing_lag_s=LIVE_TERMS.listing_lag_s,
     found_by="its ledger, a file named after the shard",
     ready=_ready,
     open=_open,

@@ -91,6 +91,10 @@ class ModelServer:
             return Answer(200, answer.headers, self._called_incomplete(request, answer.body))
         return answer
 
+    async def probe(self) -> str:
+        there = _weights.at_hand(_weights.SMOLLM2, self._model_path)
+        return f"weights in {there}" if there else "weights are fetched at first use"
+
     async def aclose(self) -> None:
         process, self._process = self._process, None
         if process is not None and process.returncode is None:

@@ -151,6 +151,15 @@ class SimProvider:
                 raise ProviderSilent("sim: the stream of results broke off")
         await self._leave("results", offer)
 
+    async def tidy(self, offer: Offer) -> None:
+        await self._arrive("tidy", offer)
+        if offer.ref is not None:
+            self.shelf.discard(offer.ref)
+        await self._leave("tidy", offer)
+
+    async def probe(self) -> str:
+        return "nothing to reach: it is simulated in this process"
+
     # -- the vendor's side ----------------------------------------------------------------
 
     def answered(self, sale: Sale, offer: Offer) -> Iterator[list[Result]]:

@@ -57,6 +57,10 @@ class WatchedProvider(SimProvider):
         self.watch.cancelling(offer.shard_id, offer.upstream_id or "")
         await super().cancel(offer)
 
+    async def tidy(self, offer: Offer) -> None:
+        with _noting(self.errand):
+            await super().tidy(offer)
+
 
 @contextmanager
 def _noting(errand: Errand) -> Iterator[None]:

@@ -6,6 +6,7 @@ Every error batchmill raises, on one page.
     - InvalidTable             the table cannot be read as what it claims to be
     - InvalidRow               one row of it cannot become a request
     - InvalidRecipe            the prompt, schema or a parameter makes no sense
+    - InvalidRequest           a request is wrong in its dialect, or cannot be said in another
     - InvalidTarget            the answers cannot be written there
     - InvalidSetting           a knob, a flag or a file of settings is wrong
     - UnknownProvider          nobody goes by this name
@@ -22,6 +23,7 @@ Every error batchmill raises, on one page.
     - ProviderSilent           unknown whether it was accepted: look before leaping again
     - ProviderBroke            it answered, but not in its own protocol
   x NotSent                    nothing left this machine: refused connection, no such host
+  x InDoubt                    another create of this account is in doubt: wait for its answer
   x Overtaken                  somebody else was first: load again and decide anew
   x IllegalTransition          a bug in batchmill: never caught, always reported
 
@@ -47,6 +49,10 @@ class InvalidRow(UserError):
 
 class InvalidRecipe(UserError):
     """The prompt, schema or a parameter makes no sense."""
+
+
+class InvalidRequest(UserError):
+    """A request is wrong in its own dialect, or cannot be said in another; the field is named."""
 
 
 class InvalidTarget(UserError):
@@ -119,6 +125,10 @@ class ProviderBroke(ProviderError):
 
 class NotSent(BatchmillError):
     """The call provably never reached the other side: refused connection, no such host."""
+
+
+class InDoubt(BatchmillError):
+    """Another creating call of this account is in doubt; only one at a time may be."""
 
 
 class Overtaken(BatchmillError):

@@ -47,7 +47,7 @@ def test_a_result_is_kept_with_all_it_says(ten, answer):
         "body": body,
     }
     assert kept.tally.usage == usage
-    assert kept.tally.cost_usd == Decimal("0.00000012")
+    assert kept.tally.cost_usd == kept.tally.list_usd == Decimal("0.00000012")
 
 
 def test_a_row_without_a_line_is_missing(ten, answer):
@@ -168,6 +168,22 @@ def test_money_is_added_up_exactly(ten, answer):
     assert ten.keep(ten.shards[0], results).tally.cost_usd == Decimal(
         "12345678901234567890.10000000000000000001"
     )
+
+
+def test_list_prices_are_added_up_beside_what_was_paid(ten, answer):
+    # given one row at half its price, one that nobody gives a discount on, one of unknown price,
+    # and one that was never run and so costs nothing
+    results = [
+        answer("batch_1-0001-0", cost_usd=Decimal("0.01"), list_usd=Decimal("0.02")),
+        answer("batch_1-0001-1", cost_usd=Decimal("0.05")),
+        answer("batch_1-0001-2"),
+        answer("batch_1-0001-3", outcome=Outcome.EXPIRED, failure=Failure.EXPIRED, usage=None),
+    ]
+    # when
+    tally = ten.keep(ten.shards[0], results).tally
+    # then
+    assert (tally.cost_usd, tally.list_usd) == (Decimal("0.06"), Decimal("0.07"))
+    assert tally.unpriced == 1
 
 
 def test_half_a_surrogate_pair_does_no_harm(ten, answer):

@@ -41,6 +41,8 @@ TALLIES = st.builds(
     failed=st.dictionaries(st.sampled_from(Failure), ROWS, max_size=3),
     usage=st.from_type(Usage),
     cost_usd=st.none() | st.decimals(allow_nan=False),
+    list_usd=st.none() | st.decimals(allow_nan=False),
+    unpriced=COUNTS,
     foreign=COUNTS,
     duplicate=COUNTS,
 )
@@ -145,6 +147,12 @@ def test_keys_of_a_tally_are_failure_classes_again():
     back = codec.from_text(codec.to_text(tally), Tally)
     assert [type(key) for key in back.failed] == [Failure]
     assert str(back.cost_usd) == "1.50"
+
+
+def test_a_tally_of_a_time_without_list_prices_is_read_all_the_same():
+    old = '{"succeeded":2,"failed":{},"usage":{"input_tokens":5},"cost_usd":"0.10"}'
+    back = codec.from_text(old, Tally)
+    assert (back.cost_usd, back.list_usd, back.unpriced) == (Decimal("0.10"), None, 0)
 
 
 def test_ten_million_rows_cost_less_than_a_few_kilobytes():

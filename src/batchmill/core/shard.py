@@ -57,6 +57,8 @@ class Tally:
     failed: Mapping[Failure, RowSet] = field(default_factory=dict[Failure, RowSet])
     usage: Usage = Usage()
     cost_usd: Decimal | None = None  #: None where no price is known
+    list_usd: Decimal | None = None  #: what the same rows cost at the standard price
+    unpriced: int = 0  #: rows that were run, and whose price nobody knows
     foreign: int = 0  #: lines that belong to no row of the shard: counted, kept aside, never used
     duplicate: int = 0  #: further lines for a row that had one already
 

@@ -59,13 +59,15 @@ class Count:
         self._failed: dict[Failure, list[int]] = {}
         self._usage = Usage()
         self._cost: Decimal | None = None
+        self._list: Decimal | None = None
+        self._unpriced = 0
 
     def add(
         self,
         rows: Sequence[int],
         failures: Sequence[Failure | None],
         tokens: Sequence[pa.Array],
-        costs: Sequence[Decimal | None],
+        results: Sequence[Result],
     ) -> None:
         succeeded = failures.count(None)
         self._succeeded += succeeded
@@ -74,9 +76,13 @@ class Count:
                 if failure is not None:
                     self._failed.setdefault(failure, []).append(row)
         self._usage += Usage(*((pc.sum(column).as_py() or 0) for column in tokens))
-        for cost in costs:
-            if cost is not None:
-                self._cost = cost if self._cost is None else _MONEY.add(self._cost, cost)
+        costs = [r.cost_usd for r in results if r.cost_usd is not None]
+        if len(costs) < len(results):
+            self._unpriced += sum(r.cost_usd is None and _was_run(r) for r in results)
+        if costs:
+            full = [r.cost_usd if r.list_usd is None else r.list_usd for r in results]
+            self._cost = _sum(self._cost, costs)
+            self._list = _sum(self._list, [price for price in full if price is not None])
 
     def tally(self, foreign: int, duplicate: int) -> Tally:
         return Tally(
@@ -84,9 +90,23 @@ class Count:
             failed={f: rows_of(rows) for f, rows in sorted(self._failed.items())},
             usage=self._usage,
             cost_usd=self._cost,
+            list_usd=self._list,
+            unpriced=self._unpriced,
             foreign=foreign,
             duplicate=duplicate,
         )
+
+
+def _sum(so_far: Decimal | None, prices: Sequence[Decimal]) -> Decimal:
+    total = so_far or Decimal(0)
+    for price in prices:
+        total = _MONEY.add(total, price)
+    return total
+
+
+def _was_run(result: Result) -> bool:
+    """Say whether somebody may have to be paid for it: vendors charge nothing for the others."""
+    return result.usage is not None or result.outcome is Outcome.SUCCEEDED
 
 
 class ResultFile:
@@ -137,8 +157,7 @@ def _batch(rows: Sequence[int], results: Sequence[Result], count: Count) -> pa.R
         pa.array([None if u is None else u.cached_tokens for u in usages], pa.int64()),
         pa.array([None if u is None else u.reasoning_tokens for u in usages], pa.int64()),
     ]
-    costs = [r.cost_usd for r in results]
-    count.add(rows, failures, tokens, costs)
+    count.add(rows, failures, tokens, results)
     columns = [
         pa.array(rows, pa.uint32()),
         _strings(outcomes),
@@ -147,7 +166,7 @@ def _batch(rows: Sequence[int], results: Sequence[Result], count: Count) -> pa.R
         _strings([r.answer for r in results]),
         _strings([r.model or None for r in results]),
         *tokens,
-        _strings([None if c is None else f"{c:f}" for c in costs]),
+        _strings([None if r.cost_usd is None else f"{r.cost_usd:f}" for r in results]),
         pa.array([r.body or None for r in results], pa.binary()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)

@@ -74,6 +74,25 @@ async def ask(client: AiohttpClient, url: str, method: str = "POST", **more: Any
     )
 
 
+async def test_what_is_escaped_in_an_address_goes_out_as_it_was_signed(client: AiohttpClient):
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    path = "/job/arn%3Aaws%3Ajob%2Fabc?after=2026-01-01T00%3A00%3A00Z&q=a%2Bb"
+    await ask(client, f"http://127.0.0.1:{runner.addresses[0][1]}{path}")
+    await runner.cleanup()
+
+    assert seen == [path]
+
+
 async def test_an_answer_comes_back_whole_with_lower_case_headers(client: AiohttpClient):
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 3\r\n\r\nno!")

@@ -1,6 +1,7 @@
 """Where the HTTP client's errors end and ours begin: *not sent* is known, all else is *silent*."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -68,7 +69,7 @@ class AiohttpClient:
                     data = _watched(body, limit, timeout_s, idle_timeout_s)
                 async with self._opened().request(
                     method,
-                    url,
+                    _address(url),
                     headers={**headers, **sized},
                     data=data,
                     allow_redirects=False,
@@ -90,7 +91,7 @@ class AiohttpClient:
         )
         call = self._opened().request(
             method,
-            url,
+            _address(url),
             headers=headers,
             allow_redirects=False,
             timeout=silence,
@@ -188,6 +189,14 @@ def _translate(
         )
         raise ProviderSilent(f"{method} {_place(url)}: sent, then {why}") from error
     raise NotSent(reason(error)) from error
+
+
+def _address(url: str) -> str | URL:
+    """Return what goes out letter by letter: what was escaped may be signed in that very form."""
+    if "%" in url and url.isascii() and url.isprintable() and " " not in url:
+        with contextlib.suppress(ValueError):
+            return URL(url, encoded=True)  # else yarl writes %3A in a path as a colon
+    return url
 
 
 def _place(url: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchmill import providers
+from batchmill.core import price
 from batchmill.core.limits import Limits
 from batchmill.engine.loop import Loop
 from batchmill.errors import InvalidSetting, MissingKey, StorageTrouble, UnknownModel
@@ -22,6 +23,7 @@ from batchmill.providers import Context, Knobs, ProviderSpec
 from batchmill.service.advance import Advancer
 from batchmill.service.create import Creator
 from batchmill.service.inspect import Inspector
+from batchmill.service.pricing import Pricing, Terms
 from batchmill.service.sweep import sweep
 from batchmill.settings import ProviderSettings, Settings
 from batchmill.store import open_store
@@ -164,6 +166,12 @@ class Market:
             return f"set {self.key_variable(name)}"
         return spec.ready(knobs)
 
+    def terms(self, name: str) -> Terms:
+        """Return whose prices count for a provider: those of its kind, or of who is at its URL."""
+        own = self.settings.providers.get(name) or ProviderSettings()
+        vendor = price.VENDORS.get(own.kind or name) or price.vendor_at(own.base_url or "")
+        return Terms(vendor=vendor, discount=self.spec(name).discount)
+
     def limits(self, name: str, lane: str = "batch") -> Limits:
         spec, wanted = self.spec(name), self.knobs(name).requests_max
         limits = spec.live.limits if lane == "live" and spec.live is not None else spec.limits
@@ -276,6 +284,7 @@ class House:
             suppliers=self.market.supplier,
             patience=self.settings.retry.patience(),
             owner=self.owner,
+            pricing=Pricing(clock=self.clock, terms=self.market.terms),
         )
         return Loop(advancer=advancer, store=self.store, clock=self.clock, turn=self.turn)
 

@@ -5,7 +5,7 @@ Streams travel in chunks (sequences of some thousand requests or results): at te
 price of an `async for` step is paid per chunk, not per row.
 """
 
-from batchmill.ports.provider import Checked, Found, Offer, Provider, Supplier, Suppliers
+from batchmill.ports.provider import Checked, Found, Offer, Pricing, Provider, Supplier, Suppliers
 from batchmill.ports.rows import Cutting, Kept, Rows
 from batchmill.ports.store import Engine, Logged, Store, Turn
 from batchmill.ports.world import Answer, Blobs, Clock, Download, Http, Ids, Random, Upload
@@ -24,6 +24,7 @@ __all__ = [
     "Kept",
     "Logged",
     "Offer",
+    "Pricing",
     "Provider",
     "Random",
     "Rows",

@@ -7,7 +7,7 @@ from typing import Protocol
 from batchmill.core.limits import Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import Request
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +92,9 @@ class Supplier:
     timeout_s: float  #: of a creating or control call
     find_after_s: float  #: wait after a lease has ended before a look-up
 
+
+#: Put a price on a shard's results as they come, where one is known and they carry none.
+Pricing = Callable[[Shard, Offer, AsyncIterator[Sequence[Result]]], AsyncIterator[Sequence[Result]]]
 
 #: Return who is meant by (provider, lane); raise `UserError` when it cannot be used here and now.
 Suppliers = Callable[[str, str], Supplier]

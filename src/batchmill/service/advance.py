@@ -50,7 +50,7 @@ from batchmill.errors import (
     ProviderSilent,
     UserError,
 )
-from batchmill.ports import Clock, Ids, Offer, Rows, Store, Supplier, Suppliers
+from batchmill.ports import Clock, Ids, Offer, Pricing, Rows, Store, Supplier, Suppliers
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class Advancer:
     suppliers: Suppliers
     patience: Patience
     owner: str  #: this process
+    pricing: Pricing | None = None
 
     async def advance(self, shard_id: str) -> Shard:
         """Do what is to be done about a shard now. Raises `Overtaken` if somebody else did it."""
@@ -216,6 +217,8 @@ class Advancer:
         ranges = await self.store.ranges(batch.id)
         account = AccountWords()
         results = account.listening(supplier.provider.results(offer))
+        if self.pricing is not None:
+            results = self.pricing(shard, offer, results)
         if not batch.cancel_wanted and is_late(batch, self.clock.now()):
             results = _expired(results)
         # A name of its own: of two workers that collect at once, the record says whose files count.

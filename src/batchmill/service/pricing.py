@@ -1,0 +1,150 @@
+"""
+Put a price on results while they are collected: what each cost, and what it costs at list price.
+
+Results that carry a price already keep it: of a free provider, or of a vendor that tells its own.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from batchmill.core import price as prices
+from batchmill.core.outcome import Result
+from batchmill.core.price import NOTHING_WRITTEN, Tariff, Written
+from batchmill.core.shard import Shard
+from batchmill.ports import Clock, Offer
+
+log = logging.getLogger(__name__)
+
+#: What the usage of a result does not carry, as it means nothing to anybody but whoever adds up a
+#: price, is looked for in the body. The text of an answer cannot be taken for it: its quotes are
+#: escaped there.
+_WRITTEN = (b'"cache_creation_input_tokens"', b'"cacheWriteInputTokens"', b'"cache_write_tokens"')
+_WRITTEN_HOUR = b'"ephemeral_1h_input_tokens"'
+_CREATED = b'"created"'
+_NUMBER = re.compile(rb"\s*:\s*(\d{1,12})\b")
+
+#: The name that was asked for counts first: it says more (a region's own price) than the answer's.
+_ASKED_SAYS_MORE = frozenset({"aws"})
+#: The name that was asked for is one that a person made up, and may even be that of another model.
+_ASKED_SAYS_NOTHING = frozenset({"azure"})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What must be known of a provider to price what it answers."""
+
+    vendor: str | None = None  #: as the price table calls it; None: nobody has its prices
+    discount: str = ""  #: of its batch lane, in the vendor's words: "50%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """Adds prices to a stream of results; `ports.Pricing` is its call."""
+
+    clock: Clock
+    terms: Callable[[str], Terms]  #: by the provider's name
+
+    async def __call__(
+        self, shard: Shard, offer: Offer, results: AsyncIterator[Sequence[Result]]
+    ) -> AsyncIterator[Sequence[Result]]:
+        """Yield the same results, each with `cost_usd` and `list_usd` where a price is known."""
+        book = None
+        async for chunk in results:
+            if any(map(_wants_price, chunk)):
+                # Reading the table takes half a second, in which others should not stand still.
+                book = book or await asyncio.to_thread(self._book, shard, offer)
+                chunk = book.priced(chunk)
+            yield chunk
+
+    def _book(self, shard: Shard, offer: Offer) -> "_Book":
+        terms = self.terms(shard.provider)
+        if terms.vendor is not None:
+            prices.load()
+        since = offer.submitted_at or self.clock.now()
+        return _Book(terms.vendor, terms.discount, shard.lane, offer.model, since)
+
+
+def _wants_price(result: Result) -> bool:
+    return result.cost_usd is None and result.usage is not None
+
+
+@dataclass(slots=True)
+class _Book:
+    """The tariffs of one shard, by the model that answered."""
+
+    vendor: str | None
+    discount: str
+    lane: str
+    asked: str  #: the model that was asked for
+    since: float  #: when the shard was submitted
+    _known: dict[tuple[str, float], Tariff | None] = field(
+        default_factory=dict[tuple[str, float], Tariff | None]
+    )
+
+    def priced(self, results: Sequence[Result]) -> Sequence[Result]:
+        if self.vendor is None:
+            return results
+        return [self._priced(r) if _wants_price(r) else r for r in results]
+
+    def _priced(self, result: Result) -> Result:
+        assert result.usage is not None
+        tariff = self._tariff(result.model, self.since)
+        if tariff is not None and tariff.by_clock:
+            tariff = self._tariff(result.model, _created(result.body, self.since))
+        if tariff is None:
+            return result
+        written = _written(result.body) if tariff.writes else NOTHING_WRITTEN
+        price = tariff.price(result.usage, written)
+        if price is None:
+            return result
+        return replace(result, cost_usd=price.paid_usd, list_usd=price.list_usd)
+
+    def _tariff(self, answered: str, at: float) -> Tariff | None:
+        key = (answered, at // 60)
+        if key not in self._known:
+            self._known[key] = self._look_up(answered, at)
+        return self._known[key]
+
+    def _look_up(self, answered: str, at: float) -> Tariff | None:
+        vendor = self.vendor or ""
+        names = [answered, self.asked]
+        if vendor in _ASKED_SAYS_MORE:
+            names.reverse()
+        if vendor in _ASKED_SAYS_NOTHING:
+            names.remove(self.asked)
+        try:
+            found = (
+                prices.tariff(vendor, name, self.lane, at, self.discount) for name in names if name
+            )
+            return next((tariff for tariff in found if tariff is not None), None)
+        except Exception:  # whatever is wrong with a price: paid answers never wait for it
+            log.exception("no price for %s", answered or self.asked)
+            return None
+
+
+def _written(body: bytes) -> Written:
+    name = next((name for name in _WRITTEN if name in body), None)
+    written = 0 if name is None else _number(body, name)
+    if not written:
+        return NOTHING_WRITTEN
+    hour = min(written, _number(body, _WRITTEN_HOUR))
+    return Written(written - hour, hour)
+
+
+def _created(body: bytes, since: float) -> float:
+    """Return when a request was made: its answer says so, or else it was when its shard was."""
+    return max(float(_number(body, _CREATED)), since)
+
+
+def _number(body: bytes, name: bytes) -> int:
+    at = body.find(name)  # a pattern would take a hundred times as long to find nothing
+    found = None if at < 0 else _NUMBER.match(body, at + len(name))
+    return 0 if found is None else int(found[1])
+
+
+__all__ = ["Pricing", "Terms"]

@@ -11,7 +11,7 @@ from batchmill.providers._rest import Words
 YOUNG_S = 600.0
 
 #: Failures of one row. Anything else is said of the batch, and holds for every row of it.
-_OF_A_ROW = (
+OF_A_ROW = (
     Failure.INVALID_REQUEST,
     Failure.TOO_LONG,
     Failure.INVALID_MEDIA,
@@ -39,7 +39,7 @@ async def refused(
     each body; where that finds nothing either, all are `not_run`, and the plan halves them until
     the bad one is alone: a single row is the one that is meant.
     """
-    if why.failure not in _OF_A_ROW and not named:
+    if why.failure not in OF_A_ROW and not named:
         async for chunk in offer.requests():
             yield [_errored(request.custom_id, why) for request in chunk]
         return

@@ -4,6 +4,8 @@ What the errors of OpenAI-shaped endpoints mean: by code, then status, then word
 Codes go before statuses: a 429 is a rate or an empty account, a 403 a key or one bad row.
 """
 
+import re
+
 import msgspec
 
 from batchmill.core.failure import Failure
@@ -25,8 +27,21 @@ CODES = {
     "account_deactivated": Failure.ACCOUNT,
     "invalid_api_key": Failure.ACCOUNT,
     "invalid_organization": Failure.ACCOUNT,
+    "account_suspended": Failure.ACCOUNT,
+    "access_terminated": Failure.ACCOUNT,
+    "unsupported_country_region_territory": Failure.ACCOUNT,
+    "model_not_found": Failure.ACCOUNT,
+    "model_not_available": Failure.ACCOUNT,  # Together
+    "model_decommissioned": Failure.ACCOUNT,  # Groq
+    "model_terms_required": Failure.ACCOUNT,  # Groq
+    "model_permission_blocked_org": Failure.ACCOUNT,  # Groq
+    "model_permission_blocked_project": Failure.ACCOUNT,  # Groq
+    "DeploymentNotFound": Failure.ACCOUNT,  # Azure
+    "OperationNotSupported": Failure.ACCOUNT,  # Azure: a deployment that is not for batches
+    "input_no_permissions": Failure.ACCOUNT,  # Azure
     "token_limit_exceeded": Failure.QUOTA,
     "rate_limit_exceeded": Failure.RATE_LIMITED,
+    "server_error": Failure.SERVER,
     "context_length_exceeded": Failure.TOO_LONG,
     "exceed_context_size_error": Failure.TOO_LONG,  # llama.cpp's server
     "string_above_max_length": Failure.TOO_LONG,
@@ -36,9 +51,15 @@ CODES = {
     "invalid_image_format": Failure.INVALID_MEDIA,
     "invalid_image": Failure.INVALID_MEDIA,
     "image_parse_error": Failure.INVALID_MEDIA,
+    "json_validate_failed": Failure.SCHEMA,  # Groq: the model did not keep to the form
+    # Of a whole batch: it holds more than is taken, and fits when it is cut again.
+    "too_many_tasks": Failure.NOT_RUN,
     "batch_expired": Failure.EXPIRED,
     "batch_cancelled": Failure.CANCELED,
+    "batch_canceled": Failure.CANCELED,
 }
+#: Not the row is wrong, but whom it is for; where all rows are for the same, nothing is.
+OF_THE_MODEL = ("model_not_found", "model_not_available", "DeploymentNotFound")
 OUTCOMES = {Failure.EXPIRED: Outcome.EXPIRED, Failure.CANCELED: Outcome.CANCELED}
 _STATUSES = {
     401: Failure.ACCOUNT,
@@ -46,12 +67,20 @@ _STATUSES = {
     403: Failure.ACCOUNT,
     408: Failure.SERVER,
     409: Failure.SERVER,
+    413: Failure.TOO_LONG,
     429: Failure.RATE_LIMITED,
+    498: Failure.RATE_LIMITED,  # Groq: no room in the flex tier
 }
 _TOO_LONG = ("context length", "context size", "maximum context")
 #: OpenAI says 429 also to a row that no minute's limit can ever hold ("Request too large for ...:
 #: Limit 30000, Requested 50000"); waiting does not mend that.
 _TOO_LARGE = "request too large"
+#: How endpoints without a code for it say that there is no such model, or not for this account.
+_NO_MODEL = re.compile(
+    r"(model|deployment)\b.{0,160}?\b(does ?n[o']t exist|not exist|not found)|invalid model\b"
+)
+_NO_MODEL_STATUSES = (400, 403, 404)
+_NO_KEY = ("incorrect api key", "invalid api key")  # xAI says so with a 400
 _WAITING_HELPS = (None, Failure.RATE_LIMITED, Failure.QUOTA)
 _OF_THE_ACCOUNT = ("api key", "api_key", "billing", "credit", "quota", "deactivated")
 
@@ -68,6 +97,10 @@ def failure_of(status: int, code: str, message: str) -> Failure:
         return Failure.TOO_LONG
     if by_status is not None:
         return by_status
+    if any(said in words for said in _NO_KEY):
+        return Failure.ACCOUNT
+    if status in _NO_MODEL_STATUSES and _NO_MODEL.search(words[:300]):
+        return Failure.ACCOUNT
     return Failure.INVALID_REQUEST if 400 <= status < 500 else Failure.SERVER
 
 

@@ -5,10 +5,12 @@ Role-blind: the same functions whether we are the client or the server. Sources:
 reference and its openapi file (read 2026-08-21); odd cases carry their own source.
 """
 
+import re
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result, Usage
@@ -108,6 +110,10 @@ class _Responses(msgspec.Struct):
     usage: _Usage | None = None
 
 
+#: The names we give are all of this form; within a JSON text its quotes would be escaped.
+_NAME = re.compile(rb'"custom_id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
+_NAME_WITHIN = 4096
+
 _request_line = msgspec.json.Decoder(RequestLine).decode
 _result_line = msgspec.json.Decoder(ResultLine).decode
 _odd = msgspec.json.Decoder(_OddLine).decode
@@ -157,7 +163,20 @@ def parse_result_line(line: bytes, dialect: str) -> Result:
     if found.response is None or (found.error is not None and found.response.status_code == 0):
         return _unrun(found)
     # A rejected request has `error: null` and a 4xx inside `response`, in either file.
-    return result(found.custom_id, found.response.status_code, bytes(found.response.body), dialect)
+    answer = result(
+        found.custom_id, found.response.status_code, bytes(found.response.body), dialect
+    )
+    if found.error is None or answer.failure is not None:
+        return answer
+    return _spoilt(answer, found.error)
+
+
+def unreadable(line: bytes) -> Result | None:
+    """Return what an unreadable line says of its row; None where it does not even name it."""
+    if (named := _NAME.search(line[:_NAME_WITHIN])) is None:
+        return None
+    detail = f"the line of its answer cannot be read: {excerpt(line)}"
+    return Result(named[1].decode(), Outcome.ERRORED, Failure.SERVER, detail)
 
 
 def _odd_line(line: bytes) -> ResultLine:
@@ -298,6 +317,16 @@ def _errored(custom_id: str, status: int, body: bytes) -> Result:
     outcome = OUTCOMES.get(failure, Outcome.ERRORED)
     detail = f"{status} {code}: {message}" if code else f"{status}: {message}"
     return Result(custom_id, outcome, failure, detail, body=_loose.sound(body))
+
+
+def _spoilt(answer: Result, error: LineError) -> Result:
+    """Return an answer that came with an error beside it: it counts as failed, and is kept."""
+    if not error.code and not error.message:
+        return answer
+    failure = CODES.get(error.code or "", Failure.SERVER)
+    outcome = OUTCOMES.get(failure, Outcome.ERRORED)
+    detail = error.message or error.code or ""
+    return replace(answer, outcome=outcome, failure=failure, detail=detail)
 
 
 def _unrun(line: ResultLine) -> Result:

@@ -1,0 +1,361 @@
+"""
+OpenAI's Files and Batches: the verbs of every vendor that sells batches in this form.
+
+A batch carries our mark in its metadata, and is found again by it or by its input file. Sources:
+the vendor's API reference and openapi file (read 2026-08-21), and what its official SDKs send.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from batchmill.core.failure import Failure
+from batchmill.core.outcome import Outcome, Result
+from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.errors import (
+    InvalidSetting,
+    ProviderBroke,
+    ProviderBusy,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+)
+from batchmill.ports import Checked, Found, Offer
+from batchmill.providers import Context
+from batchmill.providers._openai_words import reads, refusal
+from batchmill.providers._rest import Query, Rest, at, objects, text, whole
+from batchmill.providers._spool import lines, multipart, spooled
+from batchmill.providers._unrun import refused, young
+from batchmill.wire import openai
+
+MARK: Final = "batchmill_shard"
+ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
+UNDER_WAY: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+#: A file that is still on its way through the vendor's own house.
+PENDING: Final = frozenset({"pending", "running", "notrunning"})
+
+PAGE: Final = 100
+PAGES_MAX: Final = 1_000
+CLOCKS_DIFFER_S: Final = 3600.0
+#: A request of 32 MiB may be answered by as much, with its JSON escaped once more.
+LINE_BYTES_MAX: Final = 256 << 20
+CHUNK_ROWS: Final = 4_000
+
+_UNRUN: Final = {
+    "expired": (Outcome.EXPIRED, Failure.EXPIRED, "the window was over before it was run"),
+    "cancelled": (Outcome.CANCELED, Failure.CANCELED, "cancelled before it was run"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """Where a vendor's Files and Batches are, and how they differ from OpenAI's own."""
+
+    base_url: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str] = field(default_factory=dict[str, str])  #: of every call
+    url_of: Callable[[str], str] = str  #: how a request line's url is written here
+    window_of: Callable[[float | None], str] = lambda _: "24h"
+    files_wait: bool = False  #: a file may have to be waited for before a batch is made of it
+
+
+class OpenAIBatches:
+    """The verbs over an upload, one creating call, polling, and two files of results."""
+
+    def __init__(self, context: Context, surface: Surface) -> None:
+        self._clock = context.clock
+        self._ids = context.ids
+        self._name = context.name
+        self._folder = context.folder / "uploads"
+        self._surface = surface
+        self._rest = Rest(
+            context.http(),
+            context.clock,
+            name=context.name,
+            base_url=surface.base_url,
+            headers=surface.headers,
+            reads=reads,
+            timeout_s=context.knobs.timeout_s,
+            idle_timeout_s=context.knobs.idle_timeout_s,
+        )
+
+    # -- offering ---------------------------------------------------------------------------------
+
+    async def prepare(self, offer: Offer) -> str:
+        """Upload the requests; return the file's id."""
+        url = self._surface.url_of(offer.url)
+        boundary = f"batchmill-{self._ids.token()}-{self._ids.token()}"
+        head, tail = multipart([("purpose", "batch")], "file", f"{offer.shard_id}.jsonl", boundary)
+        async with spooled(
+            offer, self._folder, lambda request: openai.render_request_line(request, url)
+        ) as file:
+            try:
+                answer = await self._rest.call(
+                    "POST",
+                    "/files",
+                    query=self._query(),
+                    headers={"content-type": f"multipart/form-data; boundary={boundary}"},
+                    body=file.upload(head, tail),
+                )
+            except ProviderGone as gone:  # nothing of ours is gone: there is no such place
+                words = f"{gone} Is base_url right? {self._surface.base_url}"
+                raise ProviderRefused(words, failure=Failure.ACCOUNT) from gone
+        file_id = text(self._rest.object(answer), "id")
+        if not file_id:
+            raise ProviderBroke(f"{self._name} took a file and gave it no id")
+        return file_id
+
+    async def submit(self, offer: Offer) -> str:
+        """Make the batch, once. `ProviderGone`: its input is not there any more."""
+        if self._surface.files_wait:
+            await self._file_is_ready(offer)
+        wanted = {
+            "input_file_id": offer.ref,
+            "endpoint": self._surface.url_of(offer.url),
+            "completion_window": self._surface.window_of(offer.window_s),
+            "metadata": {MARK: offer.shard_id},
+        }
+        try:
+            found = await self._rest.json(
+                "POST", "/batches", query=self._query(), json=wanted, create=offer
+            )
+        except ProviderRefused as refusal:
+            if refusal.failure == Failure.INVALID_REQUEST and "file" in str(refusal).lower():
+                await self._file(offer)  # where that is gone, it says so
+            raise
+        upstream_id = text(found, "id")
+        if not upstream_id:
+            raise ProviderSilent(f"{self._name} took a batch and gave it no id")
+        return upstream_id
+
+    async def _file(self, offer: Offer) -> dict[str, object]:
+        return await self._rest.json("GET", f"/files/{_quoted(offer.ref)}", query=self._query())
+
+    async def _file_is_ready(self, offer: Offer) -> None:
+        status = text(await self._file(offer), "status")
+        if status.lower() in PENDING:
+            words = f"{self._name}: the uploaded file is {status}; no batch can be made of it yet"
+            raise ProviderBusy(words, retry_at=0.0)
+
+    # -- finding ----------------------------------------------------------------------------------
+
+    async def find(self, offer: Offer) -> Found:
+        """Look through the list for our mark, or for a batch of our input file."""
+        try:
+            async for batches in self._pages(offer):
+                for batch in batches:
+                    upstream_id = text(batch, "id")
+                    if upstream_id and upstream_id not in offer.strangers and ours(batch, offer):
+                        return Accepted(upstream_id)
+        except _Endless as endless:
+            return CannotTell(0.0, str(endless))
+        return NotThere()
+
+    async def _pages(self, offer: Offer) -> AsyncIterator[list[dict[str, object]]]:
+        """Yield the account's batches, newest first, as far back as ours can lie."""
+        since = (offer.submitted_at or 0.0) - CLOCKS_DIFFER_S
+        seen: set[str] = set()
+        after: str | None = None
+        for _ in range(PAGES_MAX):
+            query = self._query(limit=PAGE, after=after)
+            page = await self._rest.json("GET", "/batches", query=query)
+            batches = objects(page, "data")
+            fresh = [batch for batch in batches if text(batch, "id") not in seen]
+            if fresh:
+                yield fresh
+            more = at(page, "has_more")
+            if more is False or not batches:
+                return
+            # Groq's list has no word about its end, and may not know `after`: then it repeats.
+            if not fresh and more is None:
+                return
+            if all(0 < whole(batch, "created_at") < since for batch in batches):
+                return
+            after = text(batches[-1], "id")
+            if not fresh or not after:
+                break
+            seen.update(text(batch, "id") for batch in fresh)
+        raise _Endless(f"{self._name}: its list of batches has no end")
+
+    async def _look(self, offer: Offer) -> dict[str, object]:
+        """Return the batch. That it is not there is believed only where its list agrees."""
+        place = f"/batches/{_quoted(offer.upstream_id)}"
+        try:
+            return await self._rest.json("GET", place, query=self._query())
+        except ProviderGone as gone:
+            if young(offer, self._clock):
+                raise ProviderBusy(str(gone), retry_at=0.0) from gone
+            try:
+                async for batches in self._pages(offer):
+                    if any(text(batch, "id") == offer.upstream_id for batch in batches):
+                        words = f"{gone} But it is in the list of batches."
+                        raise ProviderBusy(words, retry_at=0.0) from gone
+            except _Endless as endless:
+                raise ProviderBusy(str(endless), retry_at=0.0) from gone
+            raise
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    async def check(self, offer: Offer) -> Checked:
+        """Ask how far it is."""
+        batch = await self._look(offer)
+        status = status_of(batch)
+        done = min(whole(batch, "request_counts", "completed"), offer.count)
+        failed = min(whole(batch, "request_counts", "failed"), offer.count - done)
+        known = status in ENDED or status in UNDER_WAY
+        note = "" if known else f"{self._name} says: {status or 'nothing of its state'}"
+        return Checked(status in ENDED, Progress(succeeded=done, errored=failed, note=note))
+
+    async def cancel(self, offer: Offer) -> None:
+        """Ask it to stop; where that is answered by a no, its state says whether that matters."""
+        place = f"/batches/{_quoted(offer.upstream_id)}/cancel"
+        try:
+            await self._rest.json("POST", place, query=self._query())
+        except ProviderGone as gone:
+            if young(offer, self._clock):
+                raise ProviderBusy(str(gone), retry_at=0.0) from gone
+        except (ProviderBusy, ProviderRefused) as no:
+            if getattr(no, "failure", None) == Failure.ACCOUNT:
+                raise
+            if status_of(await self._look(offer)) not in ENDED | {"cancelling"}:
+                raise
+
+    # -- collecting -------------------------------------------------------------------------------
+
+    async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
+        """Yield the lines of both files, and what became of the rows that were never run."""
+        batch = await self._look(offer)
+        status = status_of(batch)
+        told: set[str] = set()
+        for kind in ("output_file_id", "error_file_id"):
+            if file_id := text(batch, kind):
+                try:
+                    async for chunk in self._answers(file_id, offer.dialect):
+                        if status in _UNRUN or status == "failed":
+                            told.update(result.custom_id for result in chunk)
+                        yield chunk
+                except ProviderGone as gone:
+                    if self._ended_just_now(batch):
+                        raise ProviderBusy(str(gone), retry_at=0.0) from gone
+                    if kind == "output_file_id":
+                        raise
+                    # Nothing in it was paid for: its rows have no line, and are asked for again.
+        if status == "failed" and not told:
+            why, named = refusal(batch, offer)
+            async for chunk in refused(offer, why, named):
+                yield chunk
+        elif status in _UNRUN:
+            outcome, failure, detail = _UNRUN[status]
+            async for requests in offer.requests():
+                yield [
+                    Result(request.custom_id, outcome, failure, detail)
+                    for request in requests
+                    if request.custom_id not in told
+                ]
+
+    async def _answers(self, file_id: str, dialect: str) -> AsyncIterator[list[Result]]:
+        """Yield the results in a file, some thousand at a time."""
+        found: list[Result] = []
+        unread, ending = False, _Ending()
+        place, accept = f"/files/{_quoted(file_id)}/content", {"accept": "application/octet-stream"}
+        async with self._rest.download(place, query=self._query(), headers=accept) as body:
+            try:
+                async for some in lines(ending.of(body.chunks()), LINE_BYTES_MAX):
+                    for line in some:
+                        result, unread = _read(line, dialect)
+                        if result is not None:
+                            found.append(result)
+                    if len(found) >= CHUNK_ROWS:
+                        yield found
+                        found = []
+            except ValueError as error:
+                raise ProviderBroke(f"{self._name}: {file_id} has {error}") from error
+        if unread and not ending.fed:
+            raise ProviderSilent(f"{self._name}: {file_id} broke off in the middle of a line")
+        if found:
+            yield found
+
+    def _ended_just_now(self, batch: Mapping[str, object]) -> bool:
+        """Say whether the result files are so new that a 404 proves nothing."""
+        names = ("completed_at", "expired_at", "cancelled_at", "failed_at", "finalizing_at")
+        return self._clock.now() < max(whole(batch, name) for name in names) + 600.0
+
+    # -- afterwards -------------------------------------------------------------------------------
+
+    async def tidy(self, offer: Offer) -> None:
+        """Delete the input and the results. Of a batch without our mark, only what we uploaded."""
+        files = [offer.ref or ""]
+        if offer.upstream_id:
+            try:
+                batch = await self._look(offer)
+            except ProviderGone:
+                batch = {}
+            if ours(batch, offer):
+                kinds = ("input_file_id", "output_file_id", "error_file_id")
+                files += [text(batch, kind) for kind in kinds]
+        for file_id in dict.fromkeys(filter(None, files)):
+            try:
+                await self._rest.json("DELETE", f"/files/{_quoted(file_id)}", query=self._query())
+            except ProviderGone:
+                continue
+
+    async def probe(self) -> str:
+        """Ask which models there are."""
+        found = await self._rest.json("GET", "/models", query=self._query())
+        return f"the key is good; {len(objects(found, 'data')):,} models"
+
+    def _query(self, **more: str | int | None) -> Query:
+        return {**self._surface.query, **more}
+
+
+class _Endless(Exception):
+    """A list that goes on for ever proves nothing."""
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Remembers whether a body ended with a line feed."""
+
+    fed: bool = True
+
+    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if chunk:
+                self.fed = chunk.endswith(b"\n")
+            yield chunk
+
+
+def _read(line: bytes, dialect: str) -> tuple[Result | None, bool]:
+    """Return a line's result, if its row can be told, and whether the line cannot be read."""
+    try:
+        return openai.parse_result_line(line, dialect), False
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return openai.unreadable(line), True
+
+
+def status_of(batch: Mapping[str, object]) -> str:
+    status = text(batch, "status").lower()
+    return {"canceled": "cancelled", "canceling": "cancelling"}.get(status, status)
+
+
+def ours(batch: Mapping[str, object], offer: Offer) -> bool:
+    """Say whether a batch has our mark, or none and our input file."""
+    mark = text(batch, "metadata", MARK)
+    if mark:
+        return mark == offer.shard_id
+    return bool(offer.ref) and text(batch, "input_file_id") == offer.ref
+
+
+def worded(context: Context, option: str) -> str:
+    """Return a knob that must be a text; empty where it is not set."""
+    value = context.knobs.options.get(option, "")
+    if not isinstance(value, str):
+        raise InvalidSetting(f"[providers.{context.name}] {option} = {value!r}: expected a text.")
+    return value.strip()
+
+
+def _quoted(id_: str | None) -> str:
+    return quote(id_ or "", safe="")

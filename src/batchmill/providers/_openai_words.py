@@ -1,0 +1,46 @@
+"""What OpenAI-shaped vendors say of a call, or of a whole batch, that they refuse."""
+
+from collections.abc import Mapping
+
+from batchmill.core.failure import Failure
+from batchmill.ports import Offer
+from batchmill.providers._rest import Words, objects, text, whole
+from batchmill.providers._unrun import OF_A_ROW
+from batchmill.wire import failures
+
+
+def reads(status: int, body: bytes) -> Words:
+    """Return what an error says."""
+    code, message = failures.error_words(body)
+    words = f"{status} {code}: {message}" if code else f"{status}: {message}"
+    return Words(failures.failure_of(status, code, message), words)
+
+
+def refusal(batch: Mapping[str, object], offer: Offer) -> tuple[Words, Mapping[int, Words]]:
+    """Return why a batch failed as a whole, and the lines that are to blame, from 1."""
+    errors = objects(batch, "errors", "data")
+    if not errors:
+        return Words(Failure.SERVER, "the batch failed, and no reason was given"), {}
+    named: dict[int, Words] = {}
+    for error in errors:
+        why = _complaint(error, offer)
+        line = whole(error, "line")
+        if why.failure not in OF_A_ROW:
+            return why, {}
+        if 1 <= line <= offer.count:
+            named.setdefault(line, why)
+    return _complaint(errors[0], offer), named
+
+
+def _complaint(error: Mapping[str, object], offer: Offer) -> Words:
+    """Return what one validation error means."""
+    code, message, param = text(error, "code"), text(error, "message"), text(error, "param")
+    words = f"{code}: {message}" if code else message
+    failure = failures.failure_of(400, code, message)
+    if param.endswith("file_id"):
+        # The input was deleted, or expired, while the batch waited: it is uploaded anew.
+        return Words(Failure.SERVER, words)
+    of_one_line = whole(error, "line") and f"'{offer.model}'" not in message and offer.count > 1
+    if failure is Failure.ACCOUNT and of_one_line and code in failures.OF_THE_MODEL:
+        failure = Failure.INVALID_REQUEST  # a line that names a model of its own
+    return Words(failure, words)

@@ -164,7 +164,15 @@ class Batch:
         """
         house = self._front.house
         wanted = [Failure(name) for name in classes] or None
-        asked = plan.retry(house.store, house.clock, self.id, wanted, max_tokens=max_tokens)
+        batch = self._front.call(house.store.batch(self.id))
+        asked = plan.retry(
+            house.store,
+            house.clock,
+            self.id,
+            wanted,
+            max_tokens=max_tokens,
+            requests_min=house.market.limits(batch.provider).requests_min,
+        )
         return self._front.call(asked)
 
     def resume(self) -> "Batch":
@@ -208,6 +216,7 @@ def run(
     system: str | None = None,
     schema: Mapping[str, object] | None = None,
     images: Sequence[str] = (),
+    image_max_side: int | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, object] | None = None,
     endpoint: str = "chat",
@@ -225,9 +234,11 @@ def run(
 
     *table* is a path (CSV, TSV, Parquet, JSONL; file, folder, glob or s3 url), an Arrow table, or
     any DataFrame with `__arrow_c_stream__` (pandas, polars, duckdb). *prompt* and *system* are
-    Jinja2 templates over its columns; a table of ready-made request lines needs none. *window* is
-    how long you are willing to wait. With *work* false nothing is moved from here: another program
-    on the same home does it, e.g. `batchmill work`. Raises `UserError`s before anything is spent.
+    Jinja2 templates over its columns; a table of ready-made request lines needs none. *images* are
+    columns of images or PDFs; with *image_max_side* (pixels) larger images are made smaller.
+    *window* is how long you are willing to wait. With *work* false nothing is moved from here:
+    another program on the same home does it, e.g. `batchmill work`. Raises `UserError`s before
+    anything is spent.
     """
     front = _front(home, work=work)
     if endpoint not in ENDPOINTS:
@@ -242,6 +253,8 @@ def run(
         system=system,
         schema=schema,
         images=tuple(images),
+        image_max_side=image_max_side,
+        links=named.spec.links,
         max_tokens=max_tokens,
         params=dict(params or {}),
         same_prompt=same_prompt,

@@ -90,6 +90,11 @@ class ProviderSettings(BaseModel):
         default=None, ge=0, description="wait after a lease has ended before a look-up, seconds"
     )
     requests_max: int | None = Field(default=None, gt=0, description="most rows in one shard")
+    enqueued_tokens_max: int | None = Field(
+        default=None,
+        gt=0,
+        description="prompt tokens of one model that all upstream batches may hold together",
+    )
     keep_upstream: bool = Field(
         default=False, description="leave uploads and result files at the provider, once settled"
     )
@@ -112,6 +117,10 @@ class Settings(_Knobs):
     )
     blobs_url: str | None = Field(
         default=None, description="folder or `s3://bucket/prefix` of the segments; default: in home"
+    )
+    allow_private_links: bool = Field(
+        default=False,
+        description="follow links of a table also to private, local and link-local addresses",
     )
     retry: RetrySettings = Field(default_factory=RetrySettings, description="see [retry]")
     providers: Mapping[str, ProviderSettings] = Field(

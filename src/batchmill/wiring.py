@@ -2,11 +2,12 @@
 
 import asyncio
 import difflib
+import hashlib
 import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from batchmill.core import price
 from batchmill.core.limits import Limits
 from batchmill.engine.loop import Loop
 from batchmill.errors import InvalidSetting, MissingKey, StorageTrouble, UnknownModel
-from batchmill.ports import Blobs, Http, Store, Supplier, Turn
+from batchmill.ports import Blobs, Http, Store, Supplier, Turn, Web
 from batchmill.providers import Context, Knobs, ProviderSpec
 from batchmill.service.advance import Advancer
 from batchmill.service.create import Creator
@@ -142,6 +143,7 @@ class Market:
             find_after_s=terms.listing_lag_s if own.find_after_s is None else own.find_after_s,
             requests_max=own.requests_max,
             keep_upstream=own.keep_upstream,
+            enqueued_tokens_max=own.enqueued_tokens_max,
             options=own.options,
         )
 
@@ -214,6 +216,9 @@ class Market:
             poll_s=knobs.poll_s,
             timeout_s=knobs.timeout_s,
             find_after_s=knobs.find_after_s,
+            account=_account(knobs) if spec.unmarked and lane == "batch" else "",
+            keep_upstream=knobs.keep_upstream and lane == "batch",
+            enqueued_tokens_max=knobs.enqueued_tokens_max,
         )
 
     def _client(self) -> Http:
@@ -258,7 +263,7 @@ class House:
     def rows(self) -> "Segments":
         from batchmill.rows.segments import Segments
 
-        return Segments(self.blobs)
+        return Segments(self.blobs, web=web_for(self.settings, self.clock))
 
     @cached_property
     def creator(self) -> Creator:
@@ -316,6 +321,22 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         )
 
 
+def web_for(settings: Settings, clock: SystemClock) -> Callable[[], Web]:
+    """Return what makes the door to the links of tables; most of them hold none."""
+
+    def made() -> Web:
+        from batchmill.rows.web import OpenWeb
+
+        return OpenWeb(clock, allow_private=settings.allow_private_links)
+
+    return made
+
+
+def _account(knobs: Knobs) -> str:
+    """Return a name for whose account it is that tells nothing of the key."""
+    return hashlib.sha256(f"{knobs.base_url}\n{knobs.key}".encode()).hexdigest()[:32]
+
+
 def _home(home: Path) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -327,4 +348,4 @@ def _home(home: Path) -> Path:
     return home
 
 
-__all__ = ["House", "Market", "Named", "SystemClock", "SystemIds", "open_house"]
+__all__ = ["House", "Market", "Named", "SystemClock", "SystemIds", "open_house", "web_for"]

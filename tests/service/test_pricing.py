@@ -66,6 +66,14 @@ async def test_an_answer_has_its_price_and_its_list_price():
     assert (live.cost_usd, live.list_usd) == (Decimal("0.21"), Decimal("0.21"))
 
 
+async def test_a_discount_that_only_the_vendor_tells_of_is_marked():
+    mistral = Terms(vendor="mistral", discount="50%")
+    for lane, stated in (("batch", True), ("live", False)):
+        [found] = await priced(answer("mistral-large-latest"), terms=mistral, lane=lane)
+        assert found.cost_usd is not None
+        assert found.stated is stated
+
+
 async def test_a_price_that_a_result_brings_is_left_alone():
     [found] = await priced(answer(cost_usd=Decimal("0.5")))
     assert (found.cost_usd, found.list_usd) == (Decimal("0.5"), None)

@@ -56,9 +56,9 @@ async def test_a_disk_that_is_slow_to_keep_the_intent_is_waited_for() -> None:
     town = Town(rows=2)
     real = town.store.record
 
-    async def slow(before: Shard, event: Event, at: float, *, hold: str = "") -> Shard:
+    async def slow(before: Shard, event: Event, at: float, **more: str) -> Shard:
         town.clock.pass_by(1.7)
-        return await real(before, event, at, hold=hold)
+        return await real(before, event, at, **more)
 
     town.store.record = slow
     view = await town.finished(await town.batch())

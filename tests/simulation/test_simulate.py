@@ -16,7 +16,6 @@ LIVES = 300
 
 EVENTS = {event.__name__ for _, event in TRANSITIONS}
 ACCIDENTS = {
-    "alarm",
     "cancel",
     "clock set forward",
     "crash",

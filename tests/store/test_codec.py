@@ -43,6 +43,7 @@ TALLIES = st.builds(
     cost_usd=st.none() | st.decimals(allow_nan=False),
     list_usd=st.none() | st.decimals(allow_nan=False),
     unpriced=COUNTS,
+    stated=COUNTS,
     foreign=COUNTS,
     duplicate=COUNTS,
 )

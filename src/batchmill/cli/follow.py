@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: Of our time, at most about this share goes into looking.
 LOOKING_SHARE = 0.1
+#: When a batch is finished, what is left of it upstream is removed within this time, or later.
+TIDY_UP_S = 10.0
+TIDY_LOOK_S = 0.05
 #: A program is promised a line a second.
 LOOK_AT_LEAST_S = 0.8
 
@@ -36,6 +39,8 @@ async def follow(
             before = house.clock.awake()
             view = await house.inspector.view(batch_id)
             screen.show(view)
+            if view.finished:
+                await _tidy_up(house, batch_id, engines)
             if view.finished or stop.wanted:
                 break
             await news.tell(view)
@@ -51,6 +56,18 @@ async def follow(
         for engine in engines:
             await engine  # raises what it broke on
     return await house.inspector.view(batch_id)
+
+
+async def _tidy_up(house: "House", batch_id: str, engines: "list[asyncio.Task[None]]") -> None:
+    """Let the engine remove what is left upstream; what makes trouble is left to a later worker."""
+    until = house.clock.awake() + TIDY_UP_S
+    while engines and house.engine.working and house.clock.awake() < until:
+        shards = await house.store.shards(batch_id)
+        if not any(shard.untidy and not shard.trouble for shard in shards):
+            return
+        if any(engine.done() for engine in engines):
+            return
+        await house.clock.sleep(TIDY_LOOK_S)
 
 
 class News:

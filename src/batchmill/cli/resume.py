@@ -109,7 +109,15 @@ def retry_command(
 
         batch_id = await find(house.store, batch)
         chosen = [Failure(name) for name in classes] or None
-        rows = await retry(house.store, house.clock, batch_id, chosen, max_tokens=max_tokens)
+        fewest = house.market.limits((await house.store.batch(batch_id)).provider).requests_min
+        rows = await retry(
+            house.store,
+            house.clock,
+            batch_id,
+            chosen,
+            max_tokens=max_tokens,
+            requests_min=fewest,
+        )
         await resume(house.store, batch_id)
         of = f" of class {', '.join(classes)}" if classes else ""
         what = words.plural(rows, "row") if rows else f"no failed row{of}"

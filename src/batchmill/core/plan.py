@@ -14,7 +14,12 @@ def shard_id_of(batch_id: str, n: int) -> str:
     return f"{batch_id}-{n:04d}"
 
 
-def first_shards(batch: Batch, ranges: Iterable[Range]) -> list[Shard]:
+def lane_for(lane: str, rows: int, requests_min: int) -> str:
+    """Return the lane of so many rows: too few for an upstream batch go through the live lane."""
+    return "live" if lane == "batch" and rows < requests_min else lane
+
+
+def first_shards(batch: Batch, ranges: Iterable[Range], requests_min: int = 1) -> list[Shard]:
     """Return one shard for each range of the freshly cut table."""
     return [
         Shard(
@@ -22,7 +27,7 @@ def first_shards(batch: Batch, ranges: Iterable[Range]) -> list[Shard]:
             batch_id=batch.id,
             n=r.n,
             provider=batch.provider,
-            lane=batch.lane,
+            lane=lane_for(batch.lane, r.count, requests_min),
             rows=row_range(r.start, r.count),
         )
         for r in ranges
@@ -61,32 +66,55 @@ def sequel(
     others: Sequence[Shard],
     patience: Patience,
     now: float,
+    *,
+    requests_min: int = 1,
+    final: RowSet = NO_ROWS,
 ) -> Sequel:
     """
     Decide what becomes of the rows of a shard that *event* has just settled.
 
     Rows that may be tried again go into one new shard for each wait, soonest first; the rest is
-    final. *others* are the batch's other shards, settled or not: they are the rows' history.
+    final, as are the *final* ones whatever their class allows. What was refused as a whole is cut
+    in halves. *others* are the batch's other shards, settled or not: they are the rows' history.
     """
     stop = batch.cancel_wanted or (batch.deadline is not None and now >= batch.deadline)
     failed = settled.tally.failed
     hold = _hold(failed, settled.note)
     # A refusal of the whole shard repeats itself; a vanished one was paid for: only with consent.
-    if stop or (isinstance(event, Refused | Vanished) and not hold):
+    hopeless = isinstance(event, Refused | Vanished) and not hold
+    if stop or (hopeless and Failure.NOT_RUN not in failed):
         return Sequel()
     waits: dict[float, RowSet] = {}
     for failure, rows in failed.items():
+        if failure is Failure.NOT_RUN:
+            continue
+        rows = rows - final
         for times, group in times_failed(rows, failure, (*others, settled)):
             if patience.allows(failure, times):
                 wait_s = patience.backoff_s(failure, times)
                 waits[wait_s] = waits.get(wait_s, NO_ROWS) | group
+    again = [(now, part) for part in _apart(failed.get(Failure.NOT_RUN, NO_ROWS), settled)]
+    again += [(now + wait_s, rows) for wait_s, rows in sorted(waits.items())]
     n = max((s.n for s in others), default=0)
     first = max(n, settled.n) + 1
     shards = (
-        _again(settled, first + i, rows, now + wait_s)
-        for i, (wait_s, rows) in enumerate(sorted(waits.items()))
+        _again(settled, first + i, rows, due_at, requests_min)
+        for i, (due_at, rows) in enumerate(again)
     )
     return Sequel(tuple(shards), hold)
+
+
+def _apart(rows: RowSet, settled: Shard) -> list[RowSet]:
+    """
+    Return the rows that were refused for the sake of others, in shards that hold fewer of those.
+
+    Where the ones at fault are known, the rest stays together; where nobody is named, one half of
+    the rows may be innocent, and is parted from the other.
+    """
+    if len(rows) < len(settled.rows) or len(rows) < 2:
+        return [rows] if rows else []
+    half = rows[: len(rows) // 2]
+    return [half, rows - half]
 
 
 def retry(
@@ -95,6 +123,7 @@ def retry(
     classes: Iterable[Failure],
     now: float,
     max_tokens: int | None = None,
+    requests_min: int = 1,
 ) -> list[Shard]:
     """
     Return new shards for the finally failed rows of *classes*, as a person asked for them.
@@ -108,19 +137,19 @@ def retry(
     first = max((s.n for s in shards), default=0) + 1
     for shard in sorted(shards, key=lambda s: -s.n):
         if rows := shard.rows & wanted:
-            again = _again(shard, first + len(found), rows, now)
+            again = _again(shard, first + len(found), rows, now, requests_min)
             found.append(replace(again, max_tokens=max_tokens or shard.max_tokens))
             wanted -= rows
     return found
 
 
-def _again(before: Shard, n: int, rows: RowSet, due_at: float) -> Shard:
+def _again(before: Shard, n: int, rows: RowSet, due_at: float, requests_min: int) -> Shard:
     return Shard(
         id=shard_id_of(before.batch_id, n),
         batch_id=before.batch_id,
         n=n,
         provider=before.provider,
-        lane=before.lane,
+        lane=lane_for(before.lane, len(rows), requests_min),
         rows=compact(rows),
         attempt=before.attempt + 1,
         max_tokens=before.max_tokens,

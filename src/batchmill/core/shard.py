@@ -16,6 +16,8 @@ Money is spent in one place: between `Submitting` and its answer. `Submitting` i
 provider hears anything; while it stands nobody calls, and once its lease and the provider's listing
 lag are over, the provider is asked whether it has the shard (FIND). Only a clear no leads back to
 `planned`. An id that arrives after that no is still welcome there: a paid batch is never dropped.
+
+What is settled is tidied up: once its results are safe here, its uploads need not stay upstream.
 """
 
 from collections.abc import Iterable, Mapping
@@ -59,6 +61,7 @@ class Tally:
     cost_usd: Decimal | None = None  #: None where no price is known
     list_usd: Decimal | None = None  #: what the same rows cost at the standard price
     unpriced: int = 0  #: rows that were run, and whose price nobody knows
+    stated: int = 0  #: rows whose batch discount is the vendor's word, and in no price table
     foreign: int = 0  #: lines that belong to no row of the shard: counted, kept aside, never used
     duplicate: int = 0  #: further lines for a row that had one already
 
@@ -92,6 +95,14 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class NotAccepted:
     """The provider said no for now, or provably never heard us: safe to offer again."""
+
+    retry_at: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unprepared:
+    """Not accepted, as what was prepared is gone upstream (an upload expires): prepare it anew."""
 
     retry_at: float
     reason: str = ""
@@ -178,11 +189,17 @@ class Vanished:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """Nothing of it is left upstream, or nothing that we may or can remove."""
+
+
 Event = (
     Prepared
     | Submitting
     | Accepted
     | NotAccepted
+    | Unprepared
     | NotThere
     | CannotTell
     | Refused
@@ -194,6 +211,7 @@ Event = (
     | Collected
     | NotOurs
     | Vanished
+    | Tidied
 )
 
 TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = {
@@ -205,6 +223,7 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = {
     (State.PLANNED, Dropped): State.SETTLED,
     (State.SUBMITTING, Accepted): State.IN_PROGRESS,
     (State.SUBMITTING, NotAccepted): State.PLANNED,
+    (State.SUBMITTING, Unprepared): State.PLANNED,
     (State.SUBMITTING, NotThere): State.PLANNED,
     (State.SUBMITTING, CannotTell): State.SUBMITTING,
     (State.SUBMITTING, Refused): State.SETTLED,
@@ -221,6 +240,8 @@ TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = {
     (State.COLLECTING, Collected): State.SETTLED,
     (State.COLLECTING, NotOurs): State.SUBMITTING,
     (State.COLLECTING, Vanished): State.SETTLED,
+    (State.SETTLED, Postponed): State.SETTLED,
+    (State.SETTLED, Tidied): State.SETTLED,
 }
 
 
@@ -250,7 +271,19 @@ class Shard:
     trouble: int = 0  #: how often in a row a call had to be postponed; sets the next wait
     kept: str = ""  #: name of its result segments, once collected
     tally: Tally = Tally()
+    tidied: bool = False
     version: int = 0
+
+    @property
+    def untidy(self) -> bool:
+        """Whether something of a settled shard may be left upstream that is certainly its own."""
+        left = self.ref is not None or self.upstream_id is not None
+        return self.state is State.SETTLED and left and not self.tidied and not self.provisional
+
+    @property
+    def open(self) -> bool:
+        """Whether there is still something to do about it."""
+        return self.state is not State.SETTLED or self.untidy
 
 
 def advance(shard: Shard, event: Event) -> Shard:
@@ -261,7 +294,7 @@ def advance(shard: Shard, event: Event) -> Shard:
     return _changed(replace(shard, state=state, version=shard.version + 1), event)
 
 
-def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table of fifteen
+def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table of seventeen
     match event:
         case Prepared(ref):
             return replace(shard, ref=ref, note="", trouble=0)
@@ -279,6 +312,10 @@ def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table
                 note="",
                 trouble=0,
             )
+        case Postponed(at) if shard.state is State.SETTLED:
+            return replace(shard, due_at=at, trouble=shard.trouble + 1)
+        case Unprepared(at, reason):
+            return replace(shard, ref=None, due_at=at, note=reason, trouble=shard.trouble + 1)
         case NotAccepted(at, reason) | CannotTell(at, reason) | Postponed(at, reason):
             return replace(shard, due_at=at, note=reason, trouble=shard.trouble + 1)
         case Progressed(check_at, progress):
@@ -295,13 +332,22 @@ def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table
                 shard, upstream_id=None, provisional=False, due_at=find_at, strangers=strangers
             )
         case Collected(kept, tally, note):
-            return replace(shard, kept=kept, tally=tally, note=note)
+            # A batch in which no line was ours is not proven to be.
+            unproven = shard.provisional and set(tally.failed) <= {Failure.MISSING}
+            provisional = unproven and not tally.succeeded
+            return replace(_done(shard, tally, note), kept=kept, provisional=provisional)
         case Refused(reason, failure):
-            return replace(shard, note=reason, tally=Tally(failed={failure: shard.rows}))
+            return _done(shard, Tally(failed={failure: shard.rows}), reason)
         case Dropped(failure):
-            return replace(shard, note="", tally=Tally(failed={failure: shard.rows}))
+            return _done(shard, Tally(failed={failure: shard.rows}), "")
         case Vanished(reason):
-            return replace(shard, note=reason, tally=Tally(failed={Failure.MISSING: shard.rows}))
+            return _done(shard, Tally(failed={Failure.MISSING: shard.rows}), reason)
+        case Tidied():
+            return replace(shard, tidied=True, trouble=0)
+
+
+def _done(shard: Shard, tally: Tally, note: str) -> Shard:
+    return replace(shard, tally=tally, note=note, due_at=0.0, trouble=0)
 
 
 def rebuild(planned: Shard, events: Iterable[Event]) -> Shard:
@@ -317,6 +363,7 @@ class Command(StrEnum):
     CANCEL = auto()  # ask the provider to stop
     COLLECT = auto()  # fetch the results
     DROP = auto()  # give it up; no provider has it
+    TIDY = auto()  # settled: remove what is left of it upstream
 
 
 def next_command(
@@ -346,7 +393,7 @@ def next_command(
         case State.COLLECTING:
             return Command.COLLECT if due else None
         case State.SETTLED:
-            return None
+            return Command.TIDY if due and shard.untidy else None
 
 
 def mermaid() -> str:

@@ -8,7 +8,7 @@ price of an `async for` step is paid per chunk, not per row.
 from batchmill.ports.provider import Checked, Found, Offer, Pricing, Provider, Supplier, Suppliers
 from batchmill.ports.rows import Cutting, Kept, Rows
 from batchmill.ports.store import Engine, Logged, Store, Turn
-from batchmill.ports.world import Answer, Blobs, Clock, Download, Http, Ids, Random, Upload
+from batchmill.ports.world import Answer, Blobs, Clock, Download, Http, Ids, Random, Upload, Web
 
 __all__ = [
     "Answer",
@@ -33,4 +33,5 @@ __all__ = [
     "Suppliers",
     "Turn",
     "Upload",
+    "Web",
 ]

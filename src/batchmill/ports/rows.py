@@ -8,6 +8,7 @@ from batchmill.core.batch import Batch, Recipe, Source
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Result
 from batchmill.core.request import Request
+from batchmill.core.rowset import RowSet
 from batchmill.core.shard import Shard, Tally
 
 
@@ -69,6 +70,16 @@ class Rows(Protocol):
 
         Every row of the shard gets exactly one: a second line is counted as duplicate, a foreign
         one as foreign, a row without one becomes `errored/missing`. Visible only once complete.
+        """
+        ...
+
+    async def gone_media(
+        self, batch: Batch, ranges: Sequence[Range], shard: Shard, rows: RowSet
+    ) -> RowSet:
+        """
+        Return those of *rows* whose request links to an image that is certainly gone.
+
+        Looks at each link: to be asked of rows that have failed for their image, and only then.
         """
         ...
 

@@ -53,8 +53,16 @@ class Store(Protocol):
         """Return when the newest event of any of the batch's shards was recorded."""
         ...
 
-    async def record(self, before: Shard, event: Event, at: float, *, hold: str = "") -> Shard:
-        """Append *event* and save where it leads; with *hold*, hold the batch as well."""
+    async def record(
+        self, before: Shard, event: Event, at: float, *, hold: str = "", account: str = ""
+    ) -> Shard:
+        """
+        Append *event* and save where it leads; with *hold*, hold the batch as well.
+
+        *account*: nothing else that is submitted to it may be in doubt meanwhile. `InDoubt` is
+        raised if something is; the place is free again once the shard has left `submitting`, or a
+        look-up has answered.
+        """
         ...
 
     async def settle(
@@ -79,6 +87,14 @@ class Store(Protocol):
 
         Whoever asks for more has taken back a former wish to stop.
         """
+        ...
+
+    async def upstream_ids(self, provider: str, besides: str) -> list[str]:
+        """Return the upstream ids that are certainly those of other shards than *besides*."""
+        ...
+
+    async def in_flight(self, provider: str) -> list[Shard]:
+        """Return the shards that this provider has, or may have, and has not ended."""
         ...
 
     async def wish_cancel(self, batch_id: str) -> None: ...

@@ -1,6 +1,6 @@
 """Time, randomness, ids, network and files: the world outside, behind doors."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
@@ -99,6 +99,32 @@ class Http(Protocol):
         idle_timeout_s: float,
     ) -> AbstractAsyncContextManager[Download]:
         """Ask for a body that is read as it comes. Raises as `request` does; free to repeat."""
+        ...
+
+
+class Web(Protocol):
+    """
+    Other people's servers, at the links that stand in a table.
+
+    Whoever wrote the table chose them, so none of them leads to an address that only this machine
+    or its network can see, unless the settings allow that.
+    """
+
+    def fetching(self) -> AbstractContextManager[Callable[[str], bytes]]:
+        """
+        Lend a call that returns what a link leads to, bounded in size and time.
+
+        It blocks, and several threads may make it at once. It raises `InvalidRow` with a few words
+        about what went wrong; the caller knows the row.
+        """
+        ...
+
+    async def gone(self, links: Collection[str]) -> set[str]:
+        """
+        Return the *links* that certainly lead to no image or document: nothing there, no such host.
+
+        A server that is slow, busy, broken or does not let us in proves nothing.
+        """
         ...
 
 

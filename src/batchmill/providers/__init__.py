@@ -33,6 +33,7 @@ class Knobs:
     find_after_s: float = 60.0  #: wait after a lease has ended before a look-up
     requests_max: int | None = None
     keep_upstream: bool = False  #: leave uploads and result files where they are
+    enqueued_tokens_max: int | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])  #: the provider's own
 
 
@@ -83,6 +84,8 @@ class ProviderSpec:
     key_fallbacks: tuple[str, ...] = ()  #: other variables that may hold it
     key_required: bool = True
     dialects: tuple[str, ...]
+    #: Schemes of links to images that it follows itself; what any other leads to travels as bytes.
+    links: tuple[str, ...] = ("http", "https")
     lanes: tuple[str, ...]  #: the first one is what `--lane auto` takes
     limits: Limits
     timeout_s: float = 60.0

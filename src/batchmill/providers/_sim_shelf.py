@@ -81,16 +81,19 @@ class MemoryShelf:
         self.files: dict[str, tuple[bytes, ...]] = {}
         self.book: dict[str, Sale] = {}
         self.wishes: dict[str, float] = {}
+        self.discarded: set[str] = set()  #: files their owner has removed
         self.gone: set[str] = set()  #: past retention: nobody gets these any more
 
     def upload(self, ref: str) -> Upload:
         return _MemoryUpload(self, ref)
 
     def lines(self, ref: str) -> Lines:
+        if ref in self.discarded:
+            raise ProviderGone(f"sim: {ref} was removed")
         return self.files[ref]
 
     def discard(self, ref: str) -> None:
-        self.files.pop(ref, None)
+        self.discarded.add(ref)
 
     def sell(self, sell: Sell) -> Sale:
         sale = sell(len(self.book) + 1)
@@ -118,6 +121,7 @@ class MemoryShelf:
             tuple((s.upstream_id, s.shard_id, s.ref, s.at) for s in self.book.values()),
             frozenset(self.wishes.items()),
             frozenset(self.gone),
+            frozenset(self.discarded),
         )
 
 
@@ -158,7 +162,10 @@ class FolderShelf:
         return _FolderUpload(self._path("files", f"{ref}.jsonl"))
 
     def lines(self, ref: str) -> Lines:
-        return _FileLines(self.folder / "files" / f"{ref}.jsonl")
+        try:
+            return _FileLines(self.folder / "files" / f"{ref}.jsonl")
+        except FileNotFoundError:
+            raise ProviderGone(f"sim: {ref} was removed") from None
 
     def discard(self, ref: str) -> None:
         (self.folder / "files" / f"{ref}.jsonl").unlink(missing_ok=True)

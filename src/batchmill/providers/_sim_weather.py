@@ -30,11 +30,13 @@ class Faults:
     busy: float = 0.0  #: 429, or a full queue: not accepted, later perhaps
     account: float = 0.0  #: 401: nobody's row is at fault; a person must act
     refused: float = 0.0  #: of prepare and submit: never in this form
+    upload_gone: float = 0.0  #: of submit: what was prepared has expired; nothing was bought
     cannot_tell: float = 0.0  #: of find: no clear answer, so nothing may be bought on it
     torn: float = 0.0  #: of results: the stream breaks off; half a file proves nothing
     duplicated: float = 0.0  #: of rows: a second, other line for the same row
     foreign: float = 0.0  #: of rows: a line that belongs to nobody
     failures: Mapping[Failure, float] = field(default_factory=dict[Failure, float])  #: of rows
+    poison: float = 0.0  #: of rows: each upstream batch that holds one is refused as a whole
     listing_lag_s: float = 0.0  #: how long an accepted batch stays out of the list
     marks: bool = True  #: False: batches are recognised by count and time only
     prompt: bool = True  #: False: a call may be held up between the look at its lease and the wire

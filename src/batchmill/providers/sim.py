@@ -10,20 +10,21 @@ from msgspec.structs import force_setattr
 
 from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
-from batchmill.core.outcome import Result
+from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES
 from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
 from batchmill.errors import (
     NotSent,
     ProviderBroke,
     ProviderBusy,
+    ProviderGone,
     ProviderRefused,
     ProviderSilent,
 )
 from batchmill.ports import Checked, Clock, Found, Offer, Provider
 from batchmill.providers import Context, ProviderSpec
 from batchmill.providers._sim_answers import MODELS, Answer, answerer, custom_id_in, failed
-from batchmill.providers._sim_shelf import FolderShelf, Sale, Shelf
+from batchmill.providers._sim_shelf import FolderShelf, Lines, Sale, Shelf
 from batchmill.providers._sim_weather import SUNNY, Faults, Luck, ever_new, options, seeded
 from batchmill.wire.openai import (
     parse_result_line,
@@ -94,6 +95,8 @@ class SimProvider:
 
     async def submit(self, offer: Offer) -> str:
         await self._arrive("submit", offer)
+        if self._strikes("upload_gone", "submit", offer):
+            raise ProviderGone("sim: the input file has expired")
         if not self.faults.prompt:
             self._in_time(offer)
             await self._pause("sim.submit")
@@ -165,6 +168,9 @@ class SimProvider:
     def answered(self, sale: Sale, offer: Offer) -> Iterator[list[Result]]:
         """Yield every line of a finished batch, in the vendor's order; always the same ones."""
         lines = self.shelf.lines(sale.ref)
+        if self.faults.poison and (bad := self._poisoned(lines)):
+            yield from _refused(lines, bad, named=self._fate(f"named {sale.shard_id}") < 0.5)
+            return
         done = self._done(sale, self._end(sale))
         late = self.shelf.cancelled_at(sale.upstream_id) is None
         unrun = (
@@ -192,6 +198,15 @@ class SimProvider:
                 chunk = []
         if chunk:
             yield chunk
+
+    def _poisoned(self, lines: Lines) -> set[int]:
+        """Return the lines for which a whole batch is refused; a row is bad in whatever shard."""
+        found: set[int] = set()
+        for n in range(len(lines)):
+            batch_id, *_, row = custom_id_in(lines[n]).split("-")
+            if self._fate(f"poison {batch_id} {row}") < self.faults.poison:
+                found.add(n)
+        return found
 
     def _fated(self, line: bytes, answer: Callable[[bytes], Answer], offer: Offer) -> list[bytes]:
         """Return the lines of one row that was run, which may be none, or too many."""
@@ -292,6 +307,22 @@ class SimProvider:
             raise ProviderSilent("sim: no answer (the reply was lost)")
         if self._strikes("broken", verb, offer):
             raise ProviderBroke("sim: 200 <html>")
+
+
+def _refused(lines: Lines, bad: set[int], *, named: bool) -> Iterator[list[Result]]:
+    """Yield what a vendor says of a batch it refused as a whole, with or without naming lines."""
+    chunk: list[Result] = []
+    for n in range(len(lines)):
+        guilty = n in bad and (named or len(lines) == 1)
+        failure = Failure.INVALID_REQUEST if guilty else Failure.NOT_RUN
+        detail = "sim: this line is refused" if guilty else "sim: the batch is refused"
+        custom_id = custom_id_in(lines[n])
+        chunk.append(Result(custom_id, Outcome.ERRORED, failure, detail, cost_usd=FREE))
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _render(answer: Answer) -> bytes:

@@ -6,15 +6,12 @@ a time, and lets processes die between any two of them.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-
-import msgspec
+from dataclasses import dataclass, field
 
 from batchmill.core import plan
 from batchmill.core.batch import Batch
 from batchmill.core.failure import Failure, Patience
-from batchmill.core.outcome import Outcome, Result
+from batchmill.core.rowset import NO_ROWS, RowSet
 from batchmill.core.shard import (
     TRANSITIONS,
     Accepted,
@@ -34,12 +31,16 @@ from batchmill.core.shard import (
     Shard,
     State,
     Submitting,
+    Tidied,
+    Unprepared,
     Vanished,
     advance,
     next_command,
 )
 from batchmill.errors import (
+    BatchmillError,
     IllegalTransition,
+    InDoubt,
     NotSent,
     Overtaken,
     ProviderBroke,
@@ -51,6 +52,8 @@ from batchmill.errors import (
     UserError,
 )
 from batchmill.ports import Clock, Ids, Offer, Pricing, Rows, Store, Supplier, Suppliers
+from batchmill.service.heard import Heard, expired
+from batchmill.service.room import Quotas
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,13 @@ log = logging.getLogger(__name__)
 #: disk may take longer to make the intent durable: each try in vain doubles the time of the next.
 LEAVE_WITHIN_S = 1.0
 DOUBLINGS_MAX = 6
+
+#: How long a shard waits for its turn where only one create may be in doubt; doubled in vain.
+DOUBT_WAIT_S = 1.0
+DOUBT_WAIT_MAX_S = 30.0
+
+#: What cannot be tidied up after so many tries stays; nobody is kept waiting for it.
+TIDY_MAX = 8
 
 #: Ours, and never caught: going on would only hide them.
 BUGS = (AssertionError, IllegalTransition, Overtaken)
@@ -81,6 +91,13 @@ class Advancer:
     patience: Patience
     owner: str  #: this process
     pricing: Pricing | None = None
+    learnt: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    @property
+    def quotas(self) -> Quotas:
+        return Quotas(
+            clock=self.clock, store=self.store, patience=self.patience, learnt=self.learnt
+        )
 
     async def advance(self, shard_id: str) -> Shard:
         """Do what is to be done about a shard now. Raises `Overtaken` if somebody else did it."""
@@ -95,6 +112,10 @@ class Advancer:
         )
         if command is None:
             return shard
+        if command is Command.TIDY:
+            return await self.store.record(
+                shard, await self._tidied(shard, batch), self.clock.now()
+            )
         if command is Command.DROP:
             wished = Failure.CANCELED if batch.cancel_wanted else Failure.DEADLINE
             return await self._settle(shard, batch, Dropped(wished))
@@ -115,12 +136,18 @@ class Advancer:
     # -- the one call that spends money -------------------------------------------------------
 
     async def _submit(self, shard: Shard, batch: Batch, supplier: Supplier) -> Shard:
+        if (no_room := await self.quotas.no_room(shard, batch, supplier)) is not None:
+            return await self._record(shard, batch, no_room)
         now, awake = self.clock.now(), self.clock.awake()
         leave_s = LEAVE_WITHIN_S * 2 ** min(shard.trouble, DOUBLINGS_MAX)
         lease_until = now + leave_s + supplier.timeout_s
         find_at = lease_until + supplier.find_after_s
         intent = Submitting(at=now, owner=self.owner, lease_until=lease_until, find_at=find_at)
-        shard = await self.store.record(shard, intent, now)
+        try:
+            shard = await self.store.record(shard, intent, now, account=supplier.account)
+        except InDoubt as wait:
+            patient_s = min(DOUBT_WAIT_S * 2 ** min(shard.trouble, DOUBLINGS_MAX), DOUBT_WAIT_MAX_S)
+            return await self.store.record(shard, Postponed(now + patient_s, _words(wait)), now)
         offer = await self._offer(shard, batch, send_before=awake + leave_s)
         try:
             upstream_id = await supplier.provider.submit(offer)
@@ -132,7 +159,9 @@ class Advancer:
                 words = _words(refusal)
                 event = NotAccepted(self._again_at(shard), words)
                 return await self.store.record(shard, event, self.clock.now(), hold=words)
-            event = Refused(_words(refusal), Failure(refusal.failure))
+            event = _refused(shard, refusal)
+        except ProviderGone as gone:
+            event = Unprepared(self._again_at(shard), _words(gone))
         except ProviderError:
             # Silent, or not in its own protocol: it may have accepted. Never a second call, always
             # a look-up: `due_at` is already the moment from which one proves something.
@@ -177,7 +206,7 @@ class Advancer:
             if refusal.failure == Failure.ACCOUNT:
                 return self._later(shard, refusal), _words(refusal)
             if shard.state is State.PLANNED:
-                return Refused(_words(refusal), Failure(refusal.failure)), ""
+                return _refused(shard, refusal), ""
             return self._later(shard, refusal), ""
         except (ProviderBusy, ProviderSilent, ProviderBroke, NotSent) as error:
             return self._later(shard, error), ""
@@ -195,7 +224,11 @@ class Advancer:
     async def _call(
         self, command: Command, shard: Shard, batch: Batch, supplier: Supplier
     ) -> Event:
-        offer = await self._offer(shard, batch)
+        strangers = shard.strangers
+        if command is Command.FIND and supplier.account:
+            known = await self.store.upstream_ids(shard.provider, shard.id)
+            strangers = (*strangers, *known)
+        offer = await self._offer(shard, batch, strangers=strangers)
         provider, now = supplier.provider, self.clock.now
         match command:
             case Command.PREPARE:
@@ -215,12 +248,12 @@ class Advancer:
 
     async def _collect(self, offer: Offer, shard: Shard, batch: Batch, supplier: Supplier) -> Event:
         ranges = await self.store.ranges(batch.id)
-        account = AccountWords()
-        results = account.listening(supplier.provider.results(offer))
+        heard = Heard()
+        results = heard.listening(supplier.provider.results(offer))
         if self.pricing is not None:
             results = self.pricing(shard, offer, results)
         if not batch.cancel_wanted and is_late(batch, self.clock.now()):
-            results = _expired(results)
+            results = expired(results)
         # A name of its own: of two workers that collect at once, the record says whose files count.
         name = f"{shard.n:04d}-{self.ids.token()}"
         kept = await self.rows.keep(batch, ranges, shard, name, results)
@@ -228,17 +261,44 @@ class Advancer:
             return NotOurs(self.clock.now() + supplier.find_after_s)
         told = kept.tally.succeeded + sum(len(rows) for rows in kept.tally.failed.values())
         assert told == len(shard.rows), f"{shard.id}: {told} outcomes for {len(shard.rows)} rows"
-        return Collected(kept.name, kept.tally, account.words)
+        self.quotas.learn(batch, shard, heard.quota)
+        return Collected(kept.name, kept.tally, heard.account)
+
+    async def _tidied(self, shard: Shard, batch: Batch) -> Event:
+        """Remove what is left upstream; what will not go after many tries stays there."""
+        try:
+            supplier = self.suppliers(shard.provider, shard.lane)
+            if not supplier.keep_upstream:
+                await supplier.provider.tidy(await self._offer(shard, batch))
+        except (BatchmillError, OSError) as error:
+            if isinstance(error, BUGS):
+                raise
+            if shard.trouble + 1 < TIDY_MAX:
+                return Postponed(self._again_at(shard), _words(error))
+            log.info(
+                "%s: left upstream: %s", shard.id, _words(error), extra={"action": "left_upstream"}
+            )
+        return Tidied()
 
     # -- recording ------------------------------------------------------------------------------
 
     async def _settle(self, shard: Shard, batch: Batch, event: Event) -> Shard:
         """Settle the shard and insert its successors in one transaction."""
+        final = await self._gone_media(shard, batch, event)
         while True:
             batch = await self.store.batch(batch.id)  # before its shards: its version guards them
             others = [s for s in await self.store.shards(batch.id) if s.id != shard.id]
-            now = self.clock.now()
-            sequel = plan.sequel(batch, advance(shard, event), event, others, self.patience, now)
+            now, after = self.clock.now(), advance(shard, event)
+            sequel = plan.sequel(
+                batch,
+                after,
+                event,
+                others,
+                self.patience,
+                now,
+                requests_min=self._requests_min(shard),
+                final=final,
+            )
             try:
                 return await self.store.settle(shard, event, now, batch, sequel.shards, sequel.hold)
             except Overtaken:
@@ -252,11 +312,35 @@ class Advancer:
         event = self._later(shard, error)
         return await self.store.record(shard, event, self.clock.now(), hold=_words(error))
 
+    async def _gone_media(self, shard: Shard, batch: Batch, event: Event) -> RowSet:
+        """Return the rows not to be tried again, as their image is gone. Looked at after a failure
+        only: a look at every link of every row would be too dear."""
+        if not isinstance(event, Collected):
+            return NO_ROWS
+        rows = event.tally.failed.get(Failure.INVALID_MEDIA, NO_ROWS)
+        if not rows:
+            return NO_ROWS
+        ranges = await self.store.ranges(batch.id)
+        return await self.rows.gone_media(batch, ranges, shard, rows)
+
+    def _requests_min(self, shard: Shard) -> int:
+        try:
+            return self.suppliers(shard.provider, "batch").limits.requests_min
+        except UserError:  # it has no such lane, or cannot be used now: nobody else decides lanes
+            return 1
+
     def _again_at(self, shard: Shard) -> float:
         wait_s = self.patience.backoff_s(Failure.SERVER, shard.trouble + 1)
         return self.clock.now() + wait_s
 
-    async def _offer(self, shard: Shard, batch: Batch, *, send_before: float = 0.0) -> Offer:
+    async def _offer(
+        self,
+        shard: Shard,
+        batch: Batch,
+        *,
+        send_before: float = 0.0,
+        strangers: tuple[str, ...] = (),
+    ) -> Offer:
         ranges = await self.store.ranges(batch.id)
         now = self.clock.now()
         return Offer(
@@ -270,38 +354,17 @@ class Advancer:
             ref=shard.ref,
             upstream_id=shard.upstream_id,
             submitted_at=shard.submitted_at,
-            strangers=shard.strangers,
+            strangers=strangers or shard.strangers,
             send_before=send_before,
         )
 
 
-async def _expired(
-    results: AsyncIterator[Sequence[Result]],
-) -> AsyncIterator[Sequence[Result]]:
-    """Call by its name what the deadline, not a wish, has cancelled."""
-    async for chunk in results:
-        yield [
-            msgspec.structs.replace(r, outcome=Outcome.EXPIRED, failure=Failure.EXPIRED)
-            if r.failure is Failure.CANCELED
-            else r
-            for r in chunk
-        ]
-
-
-class AccountWords:
-    """What the provider said when it refused the account: the person must hear it."""
-
-    def __init__(self) -> None:
-        self.words = ""
-
-    async def listening(
-        self, results: AsyncIterator[Sequence[Result]]
-    ) -> AsyncIterator[Sequence[Result]]:
-        async for chunk in results:
-            if not self.words:
-                refused = (r.detail for r in chunk if r.failure is Failure.ACCOUNT)
-                self.words = next(refused, "")
-            yield chunk
+def _refused(shard: Shard, refusal: ProviderRefused) -> Refused:
+    """Return what a refusal of the whole shard comes to; what is alone cannot be cut any more."""
+    failure = Failure(refusal.failure)
+    if failure is Failure.NOT_RUN and len(shard.rows) == 1:
+        failure = Failure.TOO_LONG
+    return Refused(_words(refusal), failure)
 
 
 def _trouble(error: Exception) -> str:

@@ -66,7 +66,8 @@ class Creator:
 
     async def accept(self, draft: Draft) -> Batch:
         """Make the batch durable. From here on it will be done, whatever crashes."""
-        shards = first_shards(draft.batch, draft.ranges)
+        limits = self.suppliers(draft.batch.provider, draft.batch.lane).limits
+        shards = first_shards(draft.batch, draft.ranges, limits.requests_min)
         await self.store.create(draft.batch, draft.ranges, shards)
         self.rows.adopt(draft.batch.id)
         return draft.batch

@@ -17,6 +17,7 @@ async def retry(
     classes: Collection[Failure] | None = None,
     *,
     max_tokens: int | None = None,
+    requests_min: int = 1,
 ) -> int:
     """
     Plan new shards for the rows that finally failed in one of *classes* (None: in any).
@@ -30,7 +31,7 @@ async def retry(
         _still_open(batch, shards, clock)
         failed = last_words(shards)
         chosen = failed if classes is None else classes
-        again = plan.retry(shards, failed, chosen, clock.now(), max_tokens)
+        again = plan.retry(shards, failed, chosen, clock.now(), max_tokens, requests_min)
         if not again:
             return 0
         try:

@@ -31,7 +31,7 @@ METADATA: Final = MetaData(
 )
 
 #: Shards with a future. Always literal: a partial index is found by the words of its condition.
-OPEN: Final = "state <> 'settled'"
+OPEN: Final = "open"
 
 # Ids are ASCII and sorted by byte on both databases, not by somebody's language.
 _ID: Final = String().with_variant(String(collation="C"), "postgresql")
@@ -77,6 +77,7 @@ shards: Final = Table(
     Column("provisional", Boolean, nullable=False),
     Column("trouble", Integer, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("open", Boolean, nullable=False),  # there is something to do: `Shard.open`, for indexes
     # When it was first due: with it and the log, the shard can be rebuilt from nothing.
     Column("planned_due_at", Double, nullable=False),
     Column("facts", Text, nullable=False),  # JSON, see codec.py
@@ -85,7 +86,7 @@ shards: Final = Table(
     UniqueConstraint("batch_id", "n"),
 )
 
-# What `due` and `next_due` read: whole answers from the index, and settled shards cost nothing.
+# What `due` and `next_due` read: whole answers from the index; what is done with costs nothing.
 Index(
     "ix_shards_due",
     shards.c.due_at,
@@ -122,6 +123,15 @@ strays: Final = Table(
     Column("upstream_id", Text, nullable=False),
     Column("at", Double, nullable=False),
     PrimaryKeyConstraint("shard_id", "upstream_id"),
+)
+
+#: Where a new upstream batch carries no mark: whose creating call is in doubt, one an account.
+doubts: Final = Table(
+    "doubts",
+    METADATA,
+    Column("account", String, nullable=False),
+    Column("shard_id", _ID, ForeignKey("shards.id"), nullable=False),
+    PrimaryKeyConstraint("account"),
 )
 
 #: The right to work, where many machines share a database; all times are the database's own.

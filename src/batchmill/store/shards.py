@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import text as literal
 from sqlalchemy.dialects import postgresql, sqlite
 
 from batchmill.core.shard import Event, Shard, State, advance
-from batchmill.errors import IllegalTransition, Overtaken
+from batchmill.errors import IllegalTransition, InDoubt, Overtaken
 from batchmill.ports import Logged
 from batchmill.store.codec import (
     SHARD_COLUMNS,
@@ -23,10 +24,12 @@ from batchmill.store.codec import (
     unquoted,
 )
 from batchmill.store.lost import not_found
-from batchmill.store.schema import events, shards, strays
+from batchmill.store.schema import OPEN, doubts, events, shards, strays
 
 #: What an event can change. The rows never do.
-CHANGING = ("state", "due_at", "owner", "upstream_id", "provisional", "trouble", "version", "facts")
+CHANGING = (
+    "state", "due_at", "owner", "upstream_id", "provisional", "trouble", "version", "open", "facts"
+)  # fmt: skip
 
 _INSERT = insert(shards)
 _ONE = select(shards).where(shards.c.id == bindparam("wanted"))
@@ -63,6 +66,25 @@ _STRAYS = (
 )
 
 
+_DOUBT = {
+    "sqlite": sqlite.insert(doubts).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(doubts).on_conflict_do_nothing(),
+}
+_NO_DOUBT = delete(doubts).where(doubts.c.shard_id == bindparam("wanted"))
+# What is provisional proves nothing, not even that it is not another's.
+_UPSTREAM = select(shards.c.upstream_id).where(
+    shards.c.provider == bindparam("provider"),
+    shards.c.id != bindparam("besides"),
+    shards.c.upstream_id.is_not(None),
+    shards.c.provisional.is_(False),
+)
+_IN_FLIGHT = select(shards).where(
+    literal(f"shards.{OPEN}"),
+    shards.c.provider == bindparam("provider"),
+    shards.c.state.in_([s.value for s in (State.SUBMITTING, State.IN_PROGRESS, State.CANCELLING)]),
+)
+
+
 def add(connection: Connection, planned: Sequence[Shard]) -> None:
     if planned:
         connection.execute(_INSERT, [_row_of(shard) for shard in planned])
@@ -85,6 +107,7 @@ def planned(connection: Connection, shard_id: str) -> Shard:
         lane=now.lane,
         rows=rows_from(row.rows),
         attempt=now.attempt,
+        max_tokens=now.max_tokens,
         due_at=row.planned_due_at,
     )
 
@@ -93,12 +116,14 @@ def of_batch(connection: Connection, batch_id: str) -> list[Shard]:
     return [_from_row(row) for row in connection.execute(_OF_BATCH, {"wanted": batch_id})]
 
 
-def record(connection: Connection, before: Shard, event: Event, at: float) -> Shard:
+def record(
+    connection: Connection, before: Shard, event: Event, at: float, account: str = ""
+) -> Shard:
     """Append *event* and save where it leads, if the shard is still what was read."""
     after = advance(before, event)
-    values = columns_of(after)
-    parameters = {name: values[name] for name in CHANGING if name in values}
-    parameters |= {"facts": facts_of(after), "wanted": before.id, "read": before.version}
+    values = {**columns_of(after), "open": after.open, "facts": facts_of(after)}
+    parameters = {name: values[name] for name in CHANGING}
+    parameters |= {"wanted": before.id, "read": before.version}
     if connection.execute(_SAVE, parameters).rowcount != 1:
         raise Overtaken(f"{before.id}: it is no longer version {before.version}")
     line = {
@@ -109,7 +134,31 @@ def record(connection: Connection, before: Shard, event: Event, at: float) -> Sh
         "payload": to_text(event),
     }
     connection.execute(_APPEND, line)
+    if account and after.state is State.SUBMITTING:
+        _doubt(connection, account, before)
+    elif before.state is State.SUBMITTING:
+        connection.execute(_NO_DOUBT, {"wanted": before.id})
     return after
+
+
+def _doubt(connection: Connection, account: str, shard: Shard) -> None:
+    """Enter that this shard's create is in doubt; raise `InDoubt` if another one's is."""
+    line = {"account": account, "shard_id": shard.id}
+    entered = connection.execute(_DOUBT[connection.dialect.name], line).rowcount
+    # A look-up that could not tell has had its turn, and holds up nobody any more.
+    if not entered and shard.state is State.PLANNED:
+        raise InDoubt(f"{shard.id}: another submission to this account waits for its answer")
+
+
+def upstream_ids(connection: Connection, provider: str, besides: str) -> list[str]:
+    rows = connection.execute(_UPSTREAM, {"provider": quoted(provider), "besides": besides})
+    return [unquoted(row.upstream_id) or "" for row in rows]
+
+
+def in_flight(connection: Connection, provider: str) -> list[Shard]:
+    return [
+        _from_row(row) for row in connection.execute(_IN_FLIGHT, {"provider": quoted(provider)})
+    ]
 
 
 def settle(connection: Connection, before: Shard, event: Event, at: float) -> Shard:
@@ -154,6 +203,7 @@ def _from_row(row: Row[Any]) -> Shard:
 def _row_of(shard: Shard) -> dict[str, Any]:
     return {
         **columns_of(shard),
+        "open": shard.open,
         "planned_due_at": shard.due_at,
         "facts": facts_of(shard),
         "rows": rows_bytes(shard.rows),

@@ -118,9 +118,11 @@ class SqlStore:
     async def moved_at(self, batch_id: str) -> float | None:
         return await self.database.read(lambda c: in_shards.moved_at(c, batch_id))
 
-    async def record(self, before: Shard, event: Event, at: float, *, hold: str = "") -> Shard:
+    async def record(
+        self, before: Shard, event: Event, at: float, *, hold: str = "", account: str = ""
+    ) -> Shard:
         def work(connection: Connection) -> Shard:
-            after = in_shards.record(connection, before, event, at)
+            after = in_shards.record(connection, before, event, at, account)
             if hold:
                 in_batches.hold(connection, before.batch_id, hold)
             return after
@@ -154,6 +156,12 @@ class SqlStore:
             in_shards.add(connection, shards)
 
         await self.database.write(work)
+
+    async def upstream_ids(self, provider: str, besides: str) -> list[str]:
+        return await self.database.read(lambda c: in_shards.upstream_ids(c, provider, besides))
+
+    async def in_flight(self, provider: str) -> list[Shard]:
+        return await self.database.read(lambda c: in_shards.in_flight(c, provider))
 
     # -- time, and alarms ---------------------------------------------------------------------
 

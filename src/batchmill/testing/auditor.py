@@ -9,10 +9,19 @@ from batchmill.core.failure import POLICIES, Failure, Patience
 from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import row_of
 from batchmill.core.rowset import NO_ROWS
-from batchmill.core.shard import Collected, Shard, State, Submitting, rebuild
-from batchmill.ports import Offer
+from batchmill.core.shard import (
+    Collected,
+    Postponed,
+    Shard,
+    State,
+    Submitting,
+    Tidied,
+    rebuild,
+)
+from batchmill.ports import Logged, Offer
 from batchmill.providers._sim_shelf import MemoryShelf, Sale
 from batchmill.providers.sim import SimProvider
+from batchmill.service.advance import ENDINGS
 from batchmill.testing.rows import Shelves
 from batchmill.testing.store import Disk
 
@@ -44,6 +53,7 @@ class Errand:
     started: int  #: step of the scheduler
     started_at: float
     heard: str = ""  #: the upstream id that `submit` returned
+    settled: bool = False  #: before it began
     account: bool = False  #: the provider said that the account may not do that
 
 
@@ -102,6 +112,10 @@ class Watch:
         ours = sale is not None and sale.shard_id == shard_id
         _promise(ours, f"{shard_id}: cancelled {upstream_id}, which is not its own")
 
+    def tidying(self, shard_id: str) -> None:
+        state = self._world.disk.shards[shard_id].state
+        _promise(state is State.SETTLED, f"{shard_id}: tidied up while it was {state}")
+
     def ended(self, errand: Errand) -> None:
         """Judge an errand that came to its end without having been overtaken."""
         disk = self._world.disk
@@ -110,7 +124,8 @@ class Watch:
             known = {shard.upstream_id, *(u for s, u in disk.strays if s == shard.id)}
             known |= set(shard.strangers)
             _promise(errand.heard in known, f"{shard.id}: dropped the paid id {errand.heard}")
-        bad = shard.state is State.SETTLED and Failure.ACCOUNT in shard.tally.failed
+        settled_now = errand.settled is False and shard.state is State.SETTLED
+        bad = settled_now and Failure.ACCOUNT in shard.tally.failed
         stopped = batch.id in self._world.wished or batch.deadline is not None
         if errand.account or (bad and not stopped):
             held = self._last_held.get(batch.id, -1) >= errand.started or batch.id in self._held
@@ -129,6 +144,7 @@ def audit(world: World) -> Counter[str]:
         _every_shard_settled_once(world, shards)
         _every_row_has_one_outcome(world, batch, shards)
         _tried_again_as_promised(world, batch, shards)
+    world.shelf.discarded.clear()  # the auditor may look at what its owner has removed
     _sold_once_and_kept(world)
     if not world.alarms_allowed:
         _promise(not world.disk.strays, f"an alarm for nothing: {list(world.disk.strays)}")
@@ -144,11 +160,13 @@ def _every_shard_settled_once(world: World, shards: Sequence[Shard]) -> None:
         _promise(versions == list(range(1, len(log) + 1)), f"{shard.id}: versions {versions}")
         again = rebuild(disk.planned[shard.id], (line.event for line in log))
         _promise(again == shard, f"{shard.id}: its log tells another story")
+        settled_by = next(n for n, line in enumerate(log) if isinstance(line.event, ENDINGS))
+        after = [line.event for line in log[settled_by + 1 :]]
         _promise(
-            rebuild(disk.planned[shard.id], (line.event for line in log[:-1])).state
-            is not State.SETTLED,
-            f"{shard.id}: something happened after it was settled",
+            all(isinstance(event, Tidied | Postponed) for event in after),
+            f"{shard.id}: something happened after it was settled: {after}",
         )
+        _promise(not shard.untidy, f"{shard.id}: something of it was left upstream")
 
 
 def _every_row_has_one_outcome(world: World, batch: Batch, shards: Sequence[Shard]) -> None:
@@ -199,9 +217,9 @@ def _tried_again_as_promised(world: World, batch: Batch, shards: Sequence[Shard]
             failure = _failure_of(before[-1], row)
             _promise(failure is not None, f"{shard.id}: row {row} had succeeded already")
             if not by_wish and failure is not None:
-                end = world.disk.logs[before[-1].id][-1].event
+                end = _end_of(world, before[-1]).event
                 _promise(
-                    isinstance(end, Collected),
+                    isinstance(end, Collected) or failure is Failure.NOT_RUN,
                     f"{shard.id}: row {row} was offered again, unasked, after {end}",
                 )
                 _promise(
@@ -230,9 +248,14 @@ def _allowed(patience: Patience, before: Sequence[Shard], row: int, failure: Fai
 
 def _excused(world: World, batch: Batch, shard: Shard) -> bool:
     """Say whether a shard's failed rows are final whatever their class."""
-    end = world.disk.logs[shard.id][-1]
+    end = _end_of(world, shard)
     late = batch.deadline is not None and end.at >= batch.deadline
     return batch.id in world.wished or late or not isinstance(end.event, Collected)
+
+
+def _end_of(world: World, shard: Shard) -> Logged:
+    """Return the line of a shard's log that settled it."""
+    return next(x for x in world.disk.logs[shard.id] if isinstance(x.event, ENDINGS))
 
 
 def _sold_once_and_kept(world: World) -> None:

@@ -71,6 +71,7 @@ class Life:
             poll_s=self.weather.poll_s,
             timeout_s=self.weather.timeout_s,
             find_after_s=self.weather.find_after_s,
+            account="" if self.weather.faults.marks else "sim",
         )
         self.provider.watch = self.watch
         self._reader = MemoryStore(None, self.world.disk)
@@ -166,7 +167,7 @@ class Life:
 
     def _over(self) -> bool:
         busy = self.person or any(p.walks for p in self.processes)
-        return not busy and not self._unsettled()
+        return not busy and not any(s.open for s in self.world.disk.shards.values())
 
     def _unsettled(self) -> list[Shard]:
         return [s for s in self.world.disk.shards.values() if s.state is not State.SETTLED]
@@ -197,7 +198,9 @@ class Life:
             return False
         shard_id = self.random.choice(fresh)
         walk = Walk(process.advancer.advance(shard_id), shard_id)
-        process.walks[shard_id] = walk, Errand(shard_id, self.steps, self.clock.now())
+        settled = self.world.disk.shards[shard_id].state is State.SETTLED
+        errand = Errand(shard_id, self.steps, self.clock.now(), settled=settled)
+        process.walks[shard_id] = walk, errand
         self._step(process, shard_id)
         return True
 

@@ -12,7 +12,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Outcome, Result, Usage
 from batchmill.core.request import Request, custom_id_of, row_of
-from batchmill.core.rowset import rows_of
+from batchmill.core.rowset import NO_ROWS, RowSet, rows_of
 from batchmill.core.shard import Shard, Tally
 from batchmill.errors import NotFound
 from batchmill.ports import Cutting, Kept
@@ -113,6 +113,12 @@ class MemoryRows:
         self.shelves.kept[batch.id, name] = kept
         await self._pause("rows.keep")
         return Kept(name=name, tally=tally_of(kept, foreign, duplicate), ours=ours)
+
+    async def gone_media(
+        self, batch: Batch, ranges: Sequence[Range], shard: Shard, rows: RowSet
+    ) -> RowSet:
+        await self._pause("rows.gone_media")
+        return NO_ROWS  # prompts of lives have no images
 
     def adopt(self, batch_id: str) -> None:
         """Nothing to note: memory knows no drafts."""

@@ -160,6 +160,7 @@ class SmallWorld:
             poll_s=4.0,
             timeout_s=TIMEOUT_S,
             find_after_s=LAG_S,
+            account="" if spec.marks else "sim",
         )
         self._reader = MemoryStore(None, self._world.disk)
         self._workers = [self._worker(), self._worker()]
@@ -273,12 +274,13 @@ class SmallWorld:
                 self._pass_by()
 
     def _over(self) -> bool:
-        return all(s.state is State.SETTLED for s in self._world.disk.shards.values())
+        return not any(s.open for s in self._world.disk.shards.values())
 
     def _begin(self, worker: Worker, shard_id: str) -> None:
         worker.observed.clear()
         worker.walk = Walk(worker.advancer.advance(shard_id), shard_id)
-        worker.errand = Errand(shard_id, self._steps, self._clock.now())
+        settled = self._world.disk.shards[shard_id].state is State.SETTLED
+        worker.errand = Errand(shard_id, self._steps, self._clock.now(), settled=settled)
         self._step(worker)  # to just before its first effect
         self._step(worker)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from batchmill.core.batch import Batch
 from batchmill.core.limits import Range
 from batchmill.core.shard import Event, Shard, State, advance, next_command
-from batchmill.errors import Conflict, IllegalTransition, Overtaken
+from batchmill.errors import Conflict, IllegalTransition, InDoubt, Overtaken
 from batchmill.ports import Logged
 from batchmill.store.lost import not_found
 
@@ -23,6 +23,7 @@ class Disk:
     planned: dict[str, Shard] = field(default_factory=dict[str, Shard])  #: before their first event
     logs: dict[str, list[Logged]] = field(default_factory=dict[str, list[Logged]])
     strays: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    doubts: dict[str, str] = field(default_factory=dict[str, str])  #: account -> shard
 
     def snapshot(self, *, logs: bool = True) -> Hashable:
         """Return everything that is stored as one hashable value; equal states give equal ones."""
@@ -36,6 +37,7 @@ class Disk:
             tuple(_hashable(shard) for shard in self.shards.values()),
             tuple(lines) if logs else (),
             tuple(self.strays.items()),
+            tuple(self.doubts.items()),
         )
 
 
@@ -145,9 +147,12 @@ class MemoryStore:
         await self._pause("store.moved_at")
         return found
 
-    async def record(self, before: Shard, event: Event, at: float, *, hold: str = "") -> Shard:
+    async def record(
+        self, before: Shard, event: Event, at: float, *, hold: str = "", account: str = ""
+    ) -> Shard:
         await self._pause("store.record")
         after = self._advanced(before, event)
+        self._doubt(before, after, account)
         self._save(after, event, at)
         if hold:
             self._hold(before.batch_id, hold)
@@ -169,6 +174,7 @@ class MemoryStore:
             raise IllegalTransition(f"{before.id}: {type(event).__name__} does not settle it")
         self._check_plan(batch)
         self._check_new(sequel)
+        self._doubt(before, after)
         self._save(after, event, at)
         self._grow(batch)
         self._add(sequel)
@@ -186,6 +192,22 @@ class MemoryStore:
         self.disk.batches[batch.id] = replace(wished, cancel_wanted=False)
         self._add(shards)
         await self._pause("store.replan")
+
+    async def upstream_ids(self, provider: str, besides: str) -> list[str]:
+        await self._pause("store.upstream_ids")
+        others = (s for s in self.disk.shards.values() if s.id != besides)
+        known = (s for s in others if s.provider == provider and not s.provisional)
+        found = [s.upstream_id for s in known if s.upstream_id is not None]
+        await self._pause("store.upstream_ids")
+        return found
+
+    async def in_flight(self, provider: str) -> list[Shard]:
+        await self._pause("store.in_flight")
+        under_way = (State.SUBMITTING, State.IN_PROGRESS, State.CANCELLING)
+        known = (s for s in self.disk.shards.values() if s.provider == provider)
+        found = [s for s in known if s.state in under_way]
+        await self._pause("store.in_flight")
+        return found
 
     # -- time, and alarms ---------------------------------------------------------------------
 
@@ -253,6 +275,16 @@ class MemoryStore:
     def _save(self, after: Shard, event: Event, at: float) -> None:
         self.disk.shards[after.id] = after
         self.disk.logs[after.id].append(Logged(after.version, at, event))
+
+    def _doubt(self, before: Shard, after: Shard, account: str = "") -> None:
+        doubts = self.disk.doubts
+        if account and after.state is State.SUBMITTING:
+            if account in doubts and before.state is State.PLANNED:
+                raise InDoubt(f"{before.id}: another submission to {account} is in doubt")
+            doubts.setdefault(account, before.id)
+        elif before.state is State.SUBMITTING:
+            for name in [a for a, shard_id in doubts.items() if shard_id == before.id]:
+                del doubts[name]
 
     def _check_plan(self, batch: Batch) -> None:
         stored = self.disk.batches.get(batch.id)

@@ -58,8 +58,8 @@ class WatchedProvider(SimProvider):
         await super().cancel(offer)
 
     async def tidy(self, offer: Offer) -> None:
-        with _noting(self.errand):
-            await super().tidy(offer)
+        self.watch.tidying(offer.shard_id)
+        await super().tidy(offer)
 
 
 @contextmanager

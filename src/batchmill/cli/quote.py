@@ -83,6 +83,7 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
     from batchmill.cli.reading import Reading, StoppedReadingError
     from batchmill.rows.segments import Segments
     from batchmill.service.quote import quote
+    from batchmill.wiring import web_for
 
     named, blobs = market.named(asked.model, asked.lane), Nowhere()
     limits = market.limits(named.provider)
@@ -93,7 +94,9 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
         check(wanted, source, blobs)
         if asked.output:  # who only asks for a price is not told that the last answers are there
             target(asked, source, blobs)
-        return Segments(blobs).cut("quote", wanted, source, limits, reading.hear)
+        return Segments(blobs, web=web_for(market.settings, market.clock)).cut(
+            "quote", wanted, source, limits, reading.hear
+        )
 
     shown = PlainLines() if json else screen()
     try:

@@ -73,6 +73,7 @@ class Asked:
     system: str | None
     schema: str | None
     image: tuple[str, ...]
+    image_max_side: int | None
     max_tokens: int | None
     param: tuple[tuple[str, object], ...]
     endpoint: str | None
@@ -99,7 +100,19 @@ FLAGS = (
     click.option(
         "--schema", metavar="FILE", help="JSON Schema of answers; each property a column."
     ),
-    click.option("--image", multiple=True, metavar="COLUMN", help="Column of images to send."),
+    click.option(
+        "--image",
+        multiple=True,
+        metavar="COLUMN",
+        help="Column of images or PDFs: links, s3://, data: URLs, paths. Whatever must be read for "
+        "it is read before anything is sent; rows where that fails are named, and stop it all.",
+    ),
+    click.option(
+        "--image-max-side",
+        type=COUNT,
+        metavar="PIXELS",
+        help="Make larger images smaller first; linked ones are fetched for that.",
+    ),
     click.option("--max-tokens", type=COUNT, metavar="N", help="Most tokens of one answer."),
     click.option(
         "--param", multiple=True, type=Parameter(), help="A request field: temperature=0."
@@ -176,12 +189,13 @@ def _stdin() -> BinaryIO:
 def check(recipe: "Recipe", source: "Source", blobs: "Blobs") -> None:
     """Raise now what the cut would raise of prompt, flags and columns: cheap, before OUT's turn."""
     from batchmill.rows.cutting import FromRows, ReadyMade
+    from batchmill.rows.reach import Reach
     from batchmill.rows.read import columns_of
 
     if source.format == "requests":
         ReadyMade(recipe)
     else:
-        FromRows(recipe, columns_of(source, blobs), local_images=True)
+        FromRows(recipe, columns_of(source, blobs), Reach())
 
 
 def target(asked: Asked, source: "Source", blobs: "Blobs") -> str:
@@ -217,6 +231,8 @@ def recipe(asked: Asked, named: "Named", source: "Source", blobs: "Blobs") -> "R
         system=asked.system,
         schema=_schema(asked.schema),
         images=asked.image,
+        image_max_side=asked.image_max_side,
+        links=named.spec.links,
         max_tokens=asked.max_tokens,
         params=dict(asked.param),
         same_prompt=asked.same_prompt,

@@ -49,7 +49,9 @@ class Recipe:
     prompt: str | None = None  #: Jinja2 template; None for ready-made request lines
     system: str | None = None  #: Jinja2 template
     schema: Mapping[str, object] | None = None  #: JSON Schema the answer must match
-    images: tuple[str, ...] = ()  #: columns that hold images
+    images: tuple[str, ...] = ()  #: columns that hold images or PDFs
+    image_max_side: int | None = None  #: pixels; larger images are made smaller
+    links: tuple[str, ...] = ("http", "https")  #: schemes of links that travel as links
     max_tokens: int | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
     same_prompt: bool = False  #: the person wants one prompt for every row

@@ -1,7 +1,7 @@
 """Request bodies: JSON that is the same for every row, around the texts that are not."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,8 +12,13 @@ from batchmill.core.request import OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPON
 from batchmill.errors import InvalidRecipe
 from batchmill.rows.chunk import Chunk
 from batchmill.rows.images import Images
+from batchmill.rows.reach import Reach
 from batchmill.rows.schema import Judge
 from batchmill.rows.template import SEPARATOR, Template, check_uses_columns
+from batchmill.wire.hub import Document, Media
+
+#: Lines that are handed on together, where they are large.
+BLOCK_BYTES = 4 << 20
 
 _encode = msgspec.json.Encoder().encode
 _SEPARATOR = SEPARATOR.encode()
@@ -26,7 +31,7 @@ _MARK_JSON = _encode(_MARK)
 class Slot(Protocol):
     """What differs from row to row in a body."""
 
-    def fragments(self, chunk: Chunk) -> list[bytes]:
+    def fragments(self, chunk: Chunk) -> Iterable[bytes]:
         """Return JSON for each row, to be put between the constant parts."""
         ...
 
@@ -49,22 +54,20 @@ class Parts:
     images: Images
     text_type: str  #: `text` or `input_text`
 
-    def fragments(self, chunk: Chunk) -> list[bytes]:
+    def fragments(self, chunk: Chunk) -> Iterator[bytes]:
         texts = self.template.texts(chunk)
-        images = self.images.parts(chunk)
-        return [
-            _encode([{"type": self.text_type, "text": text}, *found])
-            for text, found in zip(texts, images, strict=True)
-        ]
+        part = _responses_part if self.text_type == "input_text" else _chat_part
+        for text, found in zip(texts, self.images.parts(chunk), strict=True):
+            yield _encode([{"type": self.text_type, "text": text}, *map(part, found)])
 
 
 class Bodies:
     """Makes request bodies of chunks of rows, as a recipe says."""
 
-    def __init__(self, recipe: Recipe, *, local_images: bool = True) -> None:
+    def __init__(self, recipe: Recipe, reach: Reach) -> None:
         """Raise `InvalidRecipe` where the recipe makes no sense."""
         self._recipe = recipe
-        self._templates, self._slots, body = _form(recipe, local_images=local_images)
+        self._templates, self._slots, body = _form(recipe, reach)
         self._constants = _encode(body).split(_MARK_JSON)
         if len(self._constants) != len(self._slots) + 1:
             raise InvalidRecipe("prompt: holds null bytes. Take them out.")
@@ -90,19 +93,17 @@ class Bodies:
         if self._single is not None and (text := self._single.joined(chunk)) is not None:
             yield self._at_once(text)
             return
-        step = max(1, len(chunk) // 64) if self._recipe.images else len(chunk)
-        for start in range(0, len(chunk), step):
-            part = chunk.slice(start, min(step, len(chunk) - start))
-            columns = [slot.fragments(part) for slot in self._slots]
-            first, *others = self._constants
-            yield (
-                b"".join(
-                    b"".join((first, *_interleaved(row, others), b"\n"))
-                    for row in zip(*columns, strict=True)
-                )
-                if columns
-                else (first + b"\n") * len(part)
-            )
+        first, *others = self._constants
+        if not self._slots:
+            yield (first + b"\n") * len(chunk)
+            return
+        columns = [slot.fragments(chunk) for slot in self._slots]
+        rows = (
+            b"".join((first, *_interleaved(row, others), b"\n"))
+            for row in zip(*columns, strict=True)
+        )
+        # A row with images may be many megabytes, a chunk of them more than there is memory.
+        yield from _blocks(rows) if self._recipe.images else (b"".join(rows),)
 
     def _at_once(self, text: str) -> bytes:
         """
@@ -115,15 +116,25 @@ class Bodies:
         return before + b'"' + joined[: len(joined) - len(before) - 1]
 
 
+def _blocks(rows: Iterable[bytes]) -> Iterator[bytes]:
+    block, size = list[bytes](), 0
+    for row in rows:
+        block.append(row)
+        size += len(row)
+        if size >= BLOCK_BYTES:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)
+
+
 def _interleaved(row: Sequence[bytes], constants: Sequence[bytes]) -> Iterator[bytes]:
     for fragment, constant in zip(row, constants, strict=True):
         yield fragment
         yield constant
 
 
-def _form(
-    recipe: Recipe, *, local_images: bool
-) -> tuple[list[Template], list[Slot], dict[str, Any]]:
+def _form(recipe: Recipe, reach: Reach) -> tuple[list[Template], list[Slot], dict[str, Any]]:
     """Return the templates, the slots in the order of the body, and the body with marks."""
     if not recipe.prompt:
         raise InvalidRecipe("prompt: is missing. Say what to ask, e.g. --prompt '{{ title }}'.")
@@ -138,7 +149,7 @@ def _form(
         if system is None:
             system = _MARK
             slots.append(Text(template))
-    slots.append(_user(recipe, prompt, local_images=local_images))
+    slots.append(_user(recipe, prompt, reach))
     if recipe.dialect not in _DIALECTS:
         raise InvalidRecipe(f"dialect {recipe.dialect!r}: prompts cannot be put in it yet.")
     _DIALECTS[recipe.dialect](body, recipe, system)
@@ -149,14 +160,36 @@ def _form(
     return templates, slots, body | dict(recipe.params)
 
 
-def _user(recipe: Recipe, prompt: Template, *, local_images: bool) -> Slot:
+def _user(recipe: Recipe, prompt: Template, reach: Reach) -> Slot:
     if not recipe.images:
         return Text(prompt)
     if recipe.dialect == OPENAI_EMBEDDINGS:
         raise InvalidRecipe("--image: embeddings take text only. Leave it out.")
     responses = recipe.dialect == OPENAI_RESPONSES
-    images = Images(recipe.images, responses=responses, local=local_images)
-    return Parts(prompt, images, "input_text" if responses else "text")
+    return Parts(prompt, Images(recipe, reach), "input_text" if responses else "text")
+
+
+def _chat_part(media: Media) -> dict[str, Any]:
+    if isinstance(media, Document):
+        file = {"filename": media.name or "document.pdf", "file_data": _url(media)}
+        return {"type": "file", "file": file}
+    return {"type": "image_url", "image_url": {"url": _url(media)}}
+
+
+def _responses_part(media: Media) -> dict[str, Any]:
+    if not isinstance(media, Document):
+        return {"type": "input_image", "image_url": _url(media)}
+    if media.url is not None:
+        return {"type": "input_file", "file_url": media.url}
+    return {
+        "type": "input_file",
+        "filename": media.name or "document.pdf",
+        "file_data": _url(media),
+    }
+
+
+def _url(media: Media) -> str:
+    return media.url or f"data:{media.media_type};base64,{media.data}"
 
 
 def _chat(body: dict[str, Any], recipe: Recipe, system: str | None) -> None:

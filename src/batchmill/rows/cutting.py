@@ -14,6 +14,7 @@ from batchmill.rows.bodies import Bodies
 from batchmill.rows.chunk import Chunk, RequestsChunk
 from batchmill.rows.columns import check_clash
 from batchmill.rows.places import shown
+from batchmill.rows.reach import Reach
 from batchmill.rows.read import Reading, columns_of
 
 _encode = msgspec.json.Encoder().encode
@@ -29,15 +30,14 @@ def cut_table(
     limits: Limits,
     open_segment: Open,
     progress: Callable[[int], None],
-    *,
-    local_images: bool,
+    reach: Reach,
 ) -> Cutting:
     """Render every row of *source* into segments that *open_segment* opens by range number."""
     reading = Reading(source, blobs, unique=True)
     made = (
         ReadyMade(recipe)
         if source.format == "requests"
-        else FromRows(recipe, columns_of(source, blobs), local_images=local_images)
+        else FromRows(recipe, columns_of(source, blobs), reach)
     )
     first_body, total = b"", 0
     with Cutter(limits, open_segment) as cutter:
@@ -45,7 +45,7 @@ def cut_table(
             for block in made.lines(chunk):
                 first_body = first_body or block[: block.index(b"\n")]
                 cutter.add(block, chunk)
-            progress(cutter.rows)
+                progress(cutter.rows)
     made.finish(reading, cutter.rows)
     total = sum(r.size_bytes for r in cutter.ranges)
     return Cutting(
@@ -60,8 +60,9 @@ def cut_table(
 class FromRows:
     """Bodies of rows and prompts."""
 
-    def __init__(self, recipe: Recipe, columns: list[str] | None, *, local_images: bool) -> None:
-        self._bodies = Bodies(recipe, local_images=local_images)
+    def __init__(self, recipe: Recipe, columns: list[str] | None, reach: Reach) -> None:
+        self._bodies = Bodies(recipe, reach)
+        self._reach = reach
         self._schema = recipe.schema
         self._seen: dict[str, None] | None = None if columns is not None else {}
         if columns is not None:
@@ -76,6 +77,7 @@ class FromRows:
         # JSON lines: only the last row tells which columns there are. Nothing is spent before.
         if self._seen is not None and rows:
             self._check(list(self._seen))
+        self._reach.check()
 
     def _check(self, columns: list[str]) -> None:
         check_clash(columns, self._schema)

@@ -1,83 +1,75 @@
-"""Images of a row: links stay links, files of this machine travel inside the request."""
+"""Images and documents of rows: links stay links where the provider takes them, else bytes."""
 
-import base64
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import unquote
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Final
 
+from batchmill.core.batch import Recipe
 from batchmill.errors import InvalidRow
+from batchmill.rows.ahead import done, in_order
 from batchmill.rows.chunk import Chunk
+from batchmill.rows.media import Cells, Job
+from batchmill.rows.reach import Reach, Unusable
+from batchmill.wire.hub import Media
 
-IMAGE_BYTES_MAX = 20 << 20
+#: Rows that are read ahead; each of them may hold `MEDIA_BYTES_MAX` and more in memory.
+AT_ONCE: Final = 8
 
-_LINKS = ("http://", "https://", "data:", "gs://")
-_KINDS = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-)
+_Found = Media | Unusable
+_Cell = Callable[[], _Found]
 
 
 class Images:
-    """Columns that hold images: a URL, a data: URL, a path, or the bytes themselves."""
+    """Columns that hold images or PDFs: a link, a data: URL, a path, or the bytes themselves."""
 
-    def __init__(self, columns: tuple[str, ...], *, responses: bool, local: bool) -> None:
-        self._columns = columns
-        self._responses = responses
-        self._local = local
+    def __init__(self, recipe: Recipe, reach: Reach) -> None:
+        """Raise `MissingExtra` where images shall be made smaller and Pillow is not there."""
+        self._columns = recipe.images
+        self._cells = Cells(recipe, reach)
+        self._reach = reach
 
-    def parts(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
-        """Yield, for each row, its images as parts of a message; an empty cell is none."""
+    def parts(self, chunk: Chunk) -> Iterator[list[Media]]:
+        """
+        Yield the media of each row, in the order of the columns; an empty cell is none.
+
+        A cell that leads nowhere does not end it: there may be more of them, and a person wants to
+        know them all at once. It is noted in the reach, and `Reach.check` tells at the end.
+        """
         columns = [(name, chunk.values(name)) for name in self._columns]
-        for index in range(len(chunk)):
-            yield [
-                self._part(self._link(values[index], f"{chunk.where(index)}, column {name}"))
+        rows = (
+            [
+                self._read(values[index], f"{chunk.where(index)}, column {name}")
                 for name, values in columns
                 if values[index] is not None and values[index] != ""
             ]
+            for index in range(len(chunk))
+        )
+        for row in in_order(map(_row_job, rows), AT_ONCE):
+            for found in row:
+                if isinstance(found, Unusable):
+                    self._reach.note(found)
+            yield [found for found in row if not isinstance(found, Unusable)]
 
-    def _part(self, url: str) -> dict[str, Any]:
-        if self._responses:
-            return {"type": "input_image", "image_url": url}
-        return {"type": "image_url", "image_url": {"url": url}}
-
-    def _link(self, value: object, where: str) -> str:
-        if isinstance(value, Mapping):  # {bytes, path}: how Hugging Face keeps images in Parquet
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            return _data_url(value, where)
-        if not isinstance(value, str):
-            raise InvalidRow(
-                f"{where}: {type(value).__name__} is no image. Expected a URL, a data: URL or the "
-                f"path of a file."
-            )
-        return value if value.startswith(_LINKS) else self._file(value, where)
-
-    def _file(self, path: str, where: str) -> str:
-        if not self._local:
-            raise InvalidRow(
-                f"{where}: expected a URL or a data: URL, as files stay where they are."
-            )
-        path = unquote(path.removeprefix("file://")) if path.startswith("file://") else path
+    def _read(self, value: object, where: str) -> _Found | _Cell:
         try:
-            if os.path.getsize(path) > IMAGE_BYTES_MAX:
-                raise InvalidRow(
-                    f"{where}: {path} is larger than {IMAGE_BYTES_MAX >> 20} MiB. Make it smaller."
-                )
-            with open(path, "rb") as file:
-                return _data_url(file.read(), where)
-        except (OSError, ValueError) as error:
-            words = getattr(error, "strerror", None) or str(error)
-            raise InvalidRow(
-                f"{where}: the image {path!r} cannot be read ({words}). Paths are meant from "
-                f"{os.getcwd()}."
-            ) from error
+            found = self._cells.read(value)
+        except InvalidRow as error:
+            return Unusable(where, str(error))
+        return partial(_done, found, where) if callable(found) else found
 
 
-def _data_url(data: bytes, where: str) -> str:
-    for magic, kind in _KINDS:
-        if data.startswith(magic):
-            return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    raise InvalidRow(f"{where}: is no PNG, JPEG, GIF or WebP image.")
+def _row_job(cells: list[_Found | _Cell]) -> Callable[[], list[_Found]] | Future[list[_Found]]:
+    ready = [cell for cell in cells if not callable(cell)]
+    return done(ready) if len(ready) == len(cells) else partial(_row, cells)
+
+
+def _row(cells: list[_Found | _Cell]) -> list[_Found]:
+    return [cell() if callable(cell) else cell for cell in cells]
+
+
+def _done(job: Job, where: str) -> _Found:
+    try:
+        return job()
+    except InvalidRow as error:
+        return Unusable(where, str(error))

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain, islice, repeat
 from typing import BinaryIO
 
@@ -11,12 +13,14 @@ from batchmill.core.batch import Batch, Recipe, Source
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Result
 from batchmill.core.request import OPENAI_CHAT, OPENAI_RESPONSES, Request
-from batchmill.core.rowset import RowSet, row_range
+from batchmill.core.rowset import NO_ROWS, RowSet, row_range
 from batchmill.core.shard import Shard
 from batchmill.errors import StorageTrouble
-from batchmill.ports import Blobs, Cutting, Kept
+from batchmill.ports import Blobs, Cutting, Kept, Web
 from batchmill.rows.cutting import cut_table
 from batchmill.rows.keeping import keep_results
+from batchmill.rows.links import gone_rows
+from batchmill.rows.reach import Reach
 
 #: A chunk of requests has no more rows and about no more bytes than this.
 CHUNK_ROWS = 4096
@@ -30,10 +34,16 @@ def requests_key(batch_id: str, n: int) -> str:
 class Segments:
     """`ports.Rows` over any `ports.Blobs`."""
 
-    def __init__(self, blobs: Blobs, *, local_images: bool = True) -> None:
-        """*local_images*: whether a cell may name an image file of this machine."""
+    def __init__(
+        self, blobs: Blobs, *, local_images: bool = True, web: Callable[[], Web] | None = None
+    ) -> None:
+        """
+        *local_images*: whether a cell may name a file of this machine, or an object of a bucket
+        that its keys open. *web* is asked for when the first link is to be followed.
+        """
         self._blobs = blobs
         self._local_images = local_images
+        self._web = web
 
     def cut(
         self,
@@ -46,16 +56,18 @@ class Segments:
         """Render every row and write the request segments; see `ports.Rows.cut`."""
         with self._blobs.create(f"drafts/{batch_id}/begun") as mark:
             mark.write(b"")  # until `adopt`: whoever finds it old knows that nobody will
+        follow = self._web if recipe.images else None
         try:
-            return cut_table(
-                recipe,
-                source,
-                self._blobs,
-                limits,
-                lambda n: self._blobs.create(requests_key(batch_id, n)),
-                progress,
-                local_images=self._local_images,
-            )
+            with follow().fetching() if follow else nullcontext() as fetch:
+                return cut_table(
+                    recipe,
+                    source,
+                    self._blobs,
+                    limits,
+                    lambda n: self._blobs.create(requests_key(batch_id, n)),
+                    progress,
+                    Reach(local=self._local_images, fetch=fetch),
+                )
         except BaseException:
             self.drop(batch_id)
             raise
@@ -104,6 +116,15 @@ class Segments:
     ) -> Kept:
         """Judge and write results, one segment for each origin range; see `ports.Rows.keep`."""
         return await keep_results(self._blobs, batch, ranges, shard, name, results)
+
+    async def gone_media(
+        self, batch: Batch, ranges: Sequence[Range], shard: Shard, rows: RowSet
+    ) -> RowSet:
+        """Return the rows with a link that is certainly gone; see `ports.Rows.gone_media`."""
+        if self._web is None or not rows:
+            return NO_ROWS
+        requests = self.requests(batch, ranges, replace(shard, rows=rows))
+        return await gone_rows(self._web(), requests, shard.id)
 
     def adopt(self, batch_id: str) -> None:
         """Note that the batch is on record: its segments are no draft any more."""

@@ -1,10 +1,11 @@
 """Objects in a bucket, for providers whose input and output lie there: obstore, in our words."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import isawaitable
 from typing import Any, Final, NoReturn
 
 from batchmill.core.failure import Failure
@@ -26,9 +27,8 @@ PART_BYTES: Final = 8 << 20
 #: So many parts are on their way at once: with their copies the most memory an upload takes.
 PARTS_AT_ONCE: Final = 4
 CHUNK_BYTES: Final = 1 << 20
-#: All that is done here is free and can be repeated; without this, one 503 of the storage
-#: would cost the whole upload of some hundred parts.
-RETRIES: Final = 2
+#: Providers do not repeat a call: who asked them does, when it is time.
+RETRIES: Final = 0
 #: obstore counts a transfer of any length as one call, and gives up after 30 s unless it is told.
 TRANSFER_MAX_S: Final = 24 * 3600.0
 
@@ -69,8 +69,9 @@ class Bucket:
         """
         Open the bucket of *url*, e.g. `s3://bucket/prefix`; *name* is the provider's, for messages.
 
-        *config* and *credentials* (a function, or coroutine function, that returns what obstore
-        calls a credential) are those of obstore's store for this kind of bucket.
+        *config* is that of obstore's store for this kind of bucket. *credentials* is a function or
+        coroutine function that returns what obstore calls a credential, or raises one of our
+        errors; it is asked before each call, so it remembers what is still good.
         """
         found = _URL.fullmatch(url)
         if found is None:
@@ -81,7 +82,8 @@ class Bucket:
         self.root = f"{found[1]}://{found[2]}"
         self.prefix = f"{prefix}/" if prefix else ""  #: what every key of ours begins with
         self._name = name
-        self._store = _store(self.root, dict(config or {}), credentials, idle_timeout_s, name)
+        self._credentials = _Credentials(credentials) if credentials is not None else None
+        self._store = _store(self.root, dict(config or {}), self._credentials, idle_timeout_s, name)
 
     def url(self, key: str) -> str:
         return f"{self.root}/{key}"
@@ -99,7 +101,7 @@ class Bucket:
         body: Any = spooled.pieces(PART_BYTES)
         if small:
             body = b"".join([piece async for piece in body])
-        with self._border(key, "written"):
+        async with self._border(key, "written"):
             await obstore.put_async(
                 self._store,
                 key,
@@ -115,7 +117,7 @@ class Bucket:
         import obstore
 
         found: list[Entry] = []
-        with self._border(folder, "listed"):
+        async with self._border(folder, "listed"):
             async for page in obstore.list(self._store, folder or None, chunk_size=1000):
                 found += [Entry(meta["path"], meta["size"]) for meta in page]
         return sorted(found, key=lambda entry: entry.key)
@@ -124,12 +126,12 @@ class Bucket:
         """Yield an object's content as it comes; `ProviderSilent` where it breaks off."""
         import obstore
 
-        with self._border(key, "read"):
+        async with self._border(key, "read"):
             found = await obstore.get_async(self._store, key)
             size, stream = found.meta["size"], found.stream(CHUNK_BYTES)
         at = 0
         while True:
-            with self._border(key, "read"):
+            async with self._border(key, "read"):
                 chunk = await anext(stream, None)
             if chunk is None:
                 break
@@ -148,15 +150,17 @@ class Bucket:
 
         for key in keys:
             try:
-                with self._border(key, "deleted"):
+                async with self._border(key, "deleted"):
                     await obstore.delete_async(self._store, key)
             except ProviderGone:
                 continue
 
-    @contextmanager
-    def _border(self, key: str, doing: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _border(self, key: str, doing: str) -> AsyncIterator[None]:
         from obstore.exceptions import BaseError
 
+        if self._credentials is not None:
+            await self._credentials.renew()
         try:
             yield
         except (BaseError, OSError) as error:
@@ -184,6 +188,25 @@ class Bucket:
         if "kind: Connect" in said:
             raise NotSent(message) from error
         raise ProviderSilent(message) from error
+
+
+class _Credentials:
+    """What obstore asks for credentials; it never fails in there."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._last: Any = None
+
+    async def renew(self) -> None:
+        found = self._ask()
+        self._last = await found if isawaitable(found) else found
+
+    async def __call__(self) -> Any:
+        # An error that is raised inside obstore 0.12.1 aborts Python at its end. In a transfer
+        # that outlives its credentials, the storage itself says that they are too old.
+        with suppress(Exception):
+            await self.renew()
+        return self._last
 
 
 def _words(said: str) -> str:

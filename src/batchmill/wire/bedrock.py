@@ -88,6 +88,7 @@ _encode = msgspec.json.Encoder().encode
 
 _VERSION: Final = Raw(_encode(ANTHROPIC_VERSION))
 _NULL: Final = b"null"
+_WHOSE: Final = re.compile(rb'"recordId"\s*:\s*"(R[0-9]{10})"')
 
 #: Of the nine stop reasons that botocore 1.44.5 lists, those that are no whole answer.
 _STOPPED: Final = {
@@ -144,6 +145,16 @@ def parse_record(line: bytes, dialect: str, shard_id: str) -> Result:
         detail = "the provider gave neither an answer nor an error"
         return Result(name, Outcome.ERRORED, Failure.SERVER, detail)
     return result(name, 200, answer, dialect)
+
+
+def unreadable(line: bytes, shard_id: str) -> Result | None:
+    """Return what is left of a line that is no JSON: whose it was, if that can be seen at all."""
+    found = _WHOSE.search(line)
+    if found is None:
+        return None
+    detail = f"its result is a line that cannot be read: {excerpt(line)}"
+    name = custom_id(found[1].decode(), shard_id)
+    return Result(name, Outcome.ERRORED, Failure.SERVER, detail)
 
 
 def result(name: str, status: int, body: bytes, dialect: str) -> Result:

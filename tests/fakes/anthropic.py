@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -132,7 +133,8 @@ class FakeAnthropic(FakeVendor):
                 "has_more": len(found) > limit,
                 "first_id": page[0]["id"] if page else None,
                 "last_id": page[-1]["id"] if page else None,
-            }
+            },
+            headers={"date": formatdate(self.now(), usegmt=True)},
         )
 
     @operation("cancel")

@@ -1,12 +1,12 @@
 """JSON over HTTP with one vendor: its address, its headers, and what its refusals mean for us."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import msgspec
 
@@ -24,6 +24,8 @@ from batchmill.ports import Answer, Clock, Download, Http, Offer, Upload
 Query = Mapping[str, str | int | None]
 #: Headers of one call, e.g. with a token that has to be fresh or a signature over the rest.
 Sign = Callable[[str, str, Mapping[str, str], bytes | Upload | None], Awaitable[Mapping[str, str]]]
+#: The headers for where a redirect leads; None: nobody we know, it is not followed.
+Follow = Callable[[str], Mapping[str, str] | None]
 
 WORDS_MAX: Final = 600
 #: Waiting for less than a second, or until next year, is a mistake of the header.
@@ -135,13 +137,21 @@ class Rest:
         *,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
+        follow: Follow = lambda _: None,
     ) -> AsyncIterator[Download]:
-        """Fetch a body that is read as it comes."""
+        """Fetch a body that is read as it comes. One redirect is followed, if *follow* says so."""
         url = self.url(path, query)
         sent = await self._signed("GET", url, headers or {}, None)
-        async with self._http.download(
-            "GET", url, headers=sent, idle_timeout_s=self._idle_timeout_s
-        ) as found:
+        idle_s = self._idle_timeout_s
+        async with AsyncExitStack() as stack:
+            found = await stack.enter_async_context(
+                self._http.download("GET", url, headers=sent, idle_timeout_s=idle_s)
+            )
+            place = found.headers.get("location") if 300 <= found.status < 400 else None
+            if place and (sent := follow(place := urljoin(url, place))) is not None:
+                found = await stack.enter_async_context(
+                    self._http.download("GET", place, headers=sent, idle_timeout_s=idle_s)
+                )
             if not 200 <= found.status < 300:
                 body = b""
                 async for chunk in found.chunks():

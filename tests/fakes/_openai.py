@@ -150,6 +150,9 @@ class FakeFilesAndBatches(FakeVendor):
 
     @operation("file")
     async def get_file(self, request: web.Request) -> web.StreamResponse:
+        return await self.file_there(request)
+
+    async def file_there(self, request: web.Request) -> web.StreamResponse:
         file_id = request.match_info["id"]
         data = self.files.get(file_id, self.result_files.get(file_id))
         if data is None:
@@ -188,6 +191,9 @@ class FakeFilesAndBatches(FakeVendor):
 
     @operation("create")
     async def create(self, request: web.Request) -> web.StreamResponse:
+        return await self.created(request)
+
+    async def created(self, request: web.Request) -> web.StreamResponse:
         if not request.headers.get("content-type", "").startswith("application/json"):
             return self.refuse("Unsupported content type.", status=415)
         wanted: dict[str, Any] = json.loads(await request.read())
@@ -304,9 +310,9 @@ class FakeFilesAndBatches(FakeVendor):
             bad += [json.dumps(self._unrun(name, why)).encode() for name in unrun]
         sold.facts["counts"] = (len(good), len(bad))
         good = self.odd(good, lambda n: json.dumps(self._foreign(n, url)).encode())
-        return self._kept(good), self._kept(bad)
+        return self.kept(good), self.kept(bad)
 
-    def _kept(self, lines: list[bytes]) -> str:
+    def kept(self, lines: list[bytes]) -> str:
         if not lines:
             return ""
         file_id = f"file-{self.token()}"

@@ -1,5 +1,6 @@
 """What OpenAI-shaped vendors say of a call, or of a whole batch, that they refuse."""
 
+import re
 from collections.abc import Mapping
 
 from batchmill.core.failure import Failure
@@ -7,6 +8,8 @@ from batchmill.ports import Offer
 from batchmill.providers._rest import Words, objects, text, whole
 from batchmill.providers._unrun import OF_A_ROW
 from batchmill.wire import failures
+
+_QUOTED = re.compile(r"['`\"]([^'`\"]+)['`\"]")
 
 
 def reads(status: int, body: bytes) -> Words:
@@ -40,7 +43,8 @@ def _complaint(error: Mapping[str, object], offer: Offer) -> Words:
     if param.endswith("file_id"):
         # The input was deleted, or expired, while the batch waited: it is uploaded anew.
         return Words(Failure.SERVER, words)
-    of_one_line = whole(error, "line") and f"'{offer.model}'" not in message and offer.count > 1
-    if failure is Failure.ACCOUNT and of_one_line and code in failures.OF_THE_MODEL:
-        failure = Failure.INVALID_REQUEST  # a line that names a model of its own
+    if failure is Failure.ACCOUNT and code in failures.OF_THE_MODEL:
+        models = _QUOTED.findall(message)
+        if whole(error, "line") and models and offer.model not in models:
+            failure = Failure.INVALID_REQUEST  # a line that names a model of its own
     return Words(failure, words)

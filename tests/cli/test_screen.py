@@ -180,7 +180,7 @@ def test_the_receipt_names_each_failure_and_the_command_that_helps() -> None:
     told = "\n".join(lines)
     for words in (
         *("server 4 – the provider's trouble", "too_long 6 – shorten the row"),
-        *("20 beyond the first", "price not known", "/o.csv", "100: 90 succeeded · 10 errored"),
+        *("20 beyond the first", "price unknown", "/o.csv", "100: 90 succeeded · 10 errored"),
         "batchmill retry batch_x --class server",
     ):
         assert words in told

@@ -75,7 +75,7 @@ def test_a_size_has_a_unit_that_fits(n: int, said: str) -> None:
 def test_money_is_never_rounded_nor_in_powers_of_ten() -> None:
     assert words.money(Decimal("0.00000012345")) == "$0.00000012345"
     assert words.money(Decimal("1E-7")) == "$0.0000001"
-    assert words.money(None) == "price not known"
+    assert words.money(None) == "price unknown"
 
 
 def test_columns_line_up_whatever_script_they_are_in() -> None:

@@ -174,7 +174,7 @@ def test_list_prices_are_added_up_beside_what_was_paid(ten, answer):
     # given one row at half its price, one that nobody gives a discount on, one of unknown price,
     # and one that was never run and so costs nothing
     results = [
-        answer("batch_1-0001-0", cost_usd=Decimal("0.01"), list_usd=Decimal("0.02")),
+        answer("batch_1-0001-0", cost_usd=Decimal("0.01"), list_usd=Decimal("0.02"), stated=True),
         answer("batch_1-0001-1", cost_usd=Decimal("0.05")),
         answer("batch_1-0001-2"),
         answer("batch_1-0001-3", outcome=Outcome.EXPIRED, failure=Failure.EXPIRED, usage=None),
@@ -183,7 +183,7 @@ def test_list_prices_are_added_up_beside_what_was_paid(ten, answer):
     tally = ten.keep(ten.shards[0], results).tally
     # then
     assert (tally.cost_usd, tally.list_usd) == (Decimal("0.06"), Decimal("0.07"))
-    assert tally.unpriced == 1
+    assert (tally.unpriced, tally.stated) == (1, 1)
 
 
 def test_half_a_surrogate_pair_does_no_harm(ten, answer):

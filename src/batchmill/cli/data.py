@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from batchmill.core.batch import Counts
+    from batchmill.core.outcome import Usage
     from batchmill.core.shard import Shard
     from batchmill.service.inspect import View
 
@@ -27,6 +28,12 @@ def page(data: object) -> str:
 def exact(cost_usd: "Decimal | None") -> msgspec.Raw | None:
     """Return a price as a JSON number with all its digits, never as 1E-7."""
     return None if cost_usd is None else msgspec.Raw(f"{cost_usd:f}".encode())
+
+
+def tokens(usage: "Usage") -> dict[str, int]:
+    """Return counts of tokens; those from the prompt cache are part of the input."""
+    cached, output = usage.cached_tokens, usage.output_tokens
+    return {"input": usage.input_tokens, "cached": cached, "output": output}
 
 
 def rows(counts: "Counts") -> dict[str, int]:
@@ -59,7 +66,7 @@ def progress(view: "View") -> dict[str, Any]:
         "rate": None if view.rate is None else round(view.rate, 3),
         "elapsed_s": round(view.elapsed_s, 3),
         "cost_usd": exact(counts.cost_usd),
-        "tokens": {"input": counts.usage.input_tokens, "output": counts.usage.output_tokens},
+        "tokens": tokens(counts.usage),
         "shards": states(view),
         "held": view.batch.held or None,
     }
@@ -110,4 +117,5 @@ def shard(s: "Shard") -> dict[str, Any]:
         "due_at": s.due_at,
         "submitted_at": s.submitted_at,
         "cost_usd": exact(s.tally.cost_usd),
+        "list_usd": exact(s.tally.list_usd),
     }

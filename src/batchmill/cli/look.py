@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchmill.cli import data, text, waits, words
+from batchmill.cli import data, spending, text, waits, words
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.screen import shard_cells
 from batchmill.core.failure import POLICIES
@@ -71,7 +71,8 @@ def show_command(batch: str, json: bool, shards: bool) -> int:
         view = await house.inspector.view(await find(house.store, batch))
         if json:
             each = [data.shard(shard) for shard in view.shards]
-            click.echo(data.page({**data.batch(view), "each_shard": each}))
+            told = {**data.batch(view), "receipt": spending.as_data(view), "each_shard": each}
+            click.echo(data.page(told))
             return 0
         for line in words.columns(_facts(view, house.clock.now())):
             label, value = line[:LABEL_CELLS], line[LABEL_CELLS:]
@@ -107,11 +108,9 @@ def _facts(view: "View", now: float) -> list[tuple[str, str]]:
     for i, (failure, n) in enumerate(counts.failures.items()):
         hint = POLICIES[failure].hint
         facts.append(("" if i else "failures", f"{failure} {words.number(n)} – {hint}"))
-    if counts.retried:
-        facts.append(("attempts", f"{words.number(counts.retried)} beyond the first"))
     facts.append(("shards", text.states(view) or "none"))
     facts.append(("time", text.time(view)))
-    facts.append(("tokens", text.spent(view)))
+    facts += spending.facts(view)
     facts += _notes(view)
     facts += [("alarm", _alarm(shard, upstream)) for shard, upstream in view.strays]
     return facts

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from batchmill.cli import data, pace, text, waits, words
+from batchmill.cli import data, pace, spending, text, waits, words
 from batchmill.cli.pace import Pace
+from batchmill.core.outcome import Usage
 from batchmill.core.shard import Shard, State
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class JsonLines:
             "rate": None,
             "elapsed_s": self._since(0.0),
             "cost_usd": None,
-            "tokens": {"input": 0, "output": 0},
+            "tokens": data.tokens(Usage()),
             "shards": {},
             "held": None,
         }
@@ -162,7 +163,8 @@ class JsonLines:
 
     def end(self, view: "View", out: str | None, status: int) -> None:
         """Print the last line."""
-        over = {"done": view.finished, "out": out, "exit": status}
+        receipt = spending.as_data(view)
+        over = {"done": view.finished, "out": out, "exit": status, "receipt": receipt}
         click.echo(data.line({**self._line(view), **over}))
 
     def _line(self, view: "View") -> dict[str, object]:

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from batchmill.cli import waits, words
+from batchmill.cli import spending, waits, words
 from batchmill.cli.pace import Pace
 from batchmill.core.failure import POLICIES, Failure
 from batchmill.core.shard import Shard, State
@@ -180,12 +180,7 @@ def receipt(view: "View", out: str | None, speed: str = "") -> list[str]:
         )
         for i, (f, n) in enumerate(counts.failures.items())
     ]
-    if counts.retried:
-        pairs.append(("attempts", f"{words.number(counts.retried)} beyond the first"))
-    usage = counts.usage
-    tokens = f"{words.number(usage.input_tokens)} in · {words.number(usage.output_tokens)} out"
-    pairs.append(("tokens", tokens))
-    pairs.append(("cost", words.money(counts.cost_usd)))
+    pairs += spending.facts(view)
     took = words.duration(view.elapsed_s)
     pairs.append(("time", f"{took} · {speed}" if speed else took))
     pairs.append(("answers", answers(batch) if out is None else place(out)))

@@ -100,7 +100,7 @@ def size(n: int) -> str:
 
 
 def money(cost_usd: Decimal | None) -> str:
-    return "price not known" if cost_usd is None else f"${cost_usd:f}"
+    return "price unknown" if cost_usd is None else f"${cost_usd:f}"
 
 
 def by_name(counts: Mapping[str, int], joint: str = " · ") -> str:

@@ -46,3 +46,4 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     cost_usd: Decimal | None = None  #: None where the price is not known
     body: bytes = b""  #: the response body, verbatim JSON; empty where there was none
     list_usd: Decimal | None = None  #: at the standard price; None: the same as `cost_usd`
+    stated: bool = False  #: its batch discount is the vendor's word, and in no price table

@@ -61,6 +61,7 @@ class Count:
         self._cost: Decimal | None = None
         self._list: Decimal | None = None
         self._unpriced = 0
+        self._stated = 0
 
     def add(
         self,
@@ -81,6 +82,7 @@ class Count:
             self._unpriced += sum(r.cost_usd is None and _was_run(r) for r in results)
         if costs:
             full = [r.cost_usd if r.list_usd is None else r.list_usd for r in results]
+            self._stated += sum([r.stated for r in results])
             self._cost = _sum(self._cost, costs)
             self._list = _sum(self._list, [price for price in full if price is not None])
 
@@ -92,6 +94,7 @@ class Count:
             cost_usd=self._cost,
             list_usd=self._list,
             unpriced=self._unpriced,
+            stated=self._stated,
             foreign=foreign,
             duplicate=duplicate,
         )

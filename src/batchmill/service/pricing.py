@@ -102,7 +102,8 @@ class _Book:
         price = tariff.price(result.usage, written)
         if price is None:
             return result
-        return replace(result, cost_usd=price.paid_usd, list_usd=price.list_usd)
+        word = price.basis == "stated"
+        return replace(result, cost_usd=price.paid_usd, list_usd=price.list_usd, stated=word)
 
     def _tariff(self, answered: str, at: float) -> Tariff | None:
         key = (answered, at // 60)

@@ -16,12 +16,13 @@ from batchmill.core.request import Request
 from batchmill.wire import _loose
 from batchmill.wire.anthropic_failures import error_of
 from batchmill.wire.failures import excerpt
+from batchmill.wire.hub import ANSWER_TOOL
 
 #: What stands around and between the requests of a creating call.
 HEAD, BETWEEN, TAIL = b'{"requests":[', b",", b"]}"
 
-#: A tool whose name begins so was made of the schema the person asked for: its input is the answer.
-SCHEMA_TOOL: Final = "answer"
+#: This tool was made of the schema that a person asked for: what it is called with is the answer.
+SCHEMA_TOOL: Final = ANSWER_TOOL
 
 #: A count of tokens; beyond it lies nonsense, and no file of ours could hold it.
 _Count = Annotated[int, Meta(ge=0, le=1 << 62)]
@@ -229,7 +230,7 @@ def _text_of(content: list[_Block]) -> str | None:
         return only.text
     texts = [block.text for block in content if block.type == "text" and block.text is not None]
     calls = [block for block in content if block.type == "tool_use"]
-    if len(calls) == 1 and calls[0].name.startswith(SCHEMA_TOOL):
+    if len(calls) == 1 and calls[0].name == SCHEMA_TOOL:
         return bytes(calls[0].input).decode(errors="replace")
     text = "".join(texts)
     if text or not calls:

@@ -61,7 +61,10 @@ def test_a_path_is_answered_and_written(tmp_path: Path) -> None:
 def test_the_receipt_says_what_it_came_to() -> None:
     receipt = batchmill.run(TABLE, model="sim/echo", prompt=PROMPT).wait().receipt
     assert (receipt.rows, receipt.succeeded, receipt.retried) == (3, 3, 0)
-    assert receipt.cost_usd == 0
+    assert (receipt.cost_usd, receipt.saved_usd, receipt.unpriced) == (0, 0, 0)
+    assert [(lane.provider, lane.lane, lane.bought) for lane in receipt.lanes] == [
+        ("sim", "batch", 1)
+    ]
     assert receipt.usage.input_tokens > 0
     assert (receipt.provider, receipt.lane, receipt.model) == ("sim", "batch", "echo")
 

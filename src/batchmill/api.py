@@ -14,19 +14,18 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchmill.core.batch import Recipe, Source
 from batchmill.core.eta import Eta
 from batchmill.core.failure import Failure
-from batchmill.core.outcome import Usage
 from batchmill.core.request import ENDPOINTS
 from batchmill.errors import Conflict, InvalidRecipe, InvalidTable
 from batchmill.service import cancel, plan
 from batchmill.service.create import Wish
 from batchmill.service.inspect import View
+from batchmill.service.receipt import Receipt, receipt
 from batchmill.settings import Settings, load
 from batchmill.wiring import House, open_house
 
@@ -37,25 +36,6 @@ T = TypeVar("T")
 
 #: How often a waiting program looks whether the batch has ended.
 LOOK_S = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What a batch brought and cost."""
-
-    rows: int
-    succeeded: int
-    errored: int
-    canceled: int
-    expired: int
-    failures: Mapping[str, int]  #: rows by failure class
-    retried: int  #: offers beyond the first, in rows
-    usage: Usage  #: tokens, over all attempts
-    cost_usd: Decimal | None  #: over all attempts; None where no price is known
-    elapsed_s: float
-    provider: str
-    lane: str
-    model: str
 
 
 class Batch:
@@ -134,23 +114,7 @@ class Batch:
     @property
     def receipt(self) -> Receipt:
         """What it brought and cost so far."""
-        view = self._view()
-        counts, batch = view.counts, view.batch
-        return Receipt(
-            rows=counts.total,
-            succeeded=counts.succeeded,
-            errored=counts.errored,
-            canceled=counts.canceled,
-            expired=counts.expired,
-            failures={f.value: n for f, n in counts.failures.items()},
-            retried=counts.retried,
-            usage=counts.usage,
-            cost_usd=counts.cost_usd,
-            elapsed_s=view.elapsed_s,
-            provider=batch.provider,
-            lane=batch.lane,
-            model=batch.recipe.model,
-        )
+        return receipt(self._view())
 
     def cancel(self) -> None:
         """Wish that it stops; what is finished is kept."""

@@ -1,11 +1,12 @@
 """What a batch came to: its shards added up by provider and lane. Pure; nothing is stored twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from batchmill.core.outcome import Usage
 from batchmill.core.shard import Shard, State
+from batchmill.service.inspect import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,51 @@ class Spent:
     def run(self) -> bool:
         """Whether any row was run there, as far as anybody told."""
         return self.paid_usd is not None or self.unpriced > 0 or self.usage != Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a batch brought and cost."""
+
+    rows: int
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+    failures: Mapping[str, int]  #: rows by failure class
+    retried: int  #: offers beyond the first, in rows
+    usage: Usage  #: tokens, over all attempts
+    cost_usd: Decimal | None  #: over all attempts; None where no price is known
+    saved_usd: Decimal | None  #: by the batch discount; None where no price is known
+    unpriced: int  #: rows that were run, and whose price nobody knows
+    lanes: tuple[Spent, ...]  #: the same for each provider and lane
+    elapsed_s: float
+    provider: str
+    lane: str
+    model: str
+
+
+def receipt(view: View) -> Receipt:
+    """Return what a batch brought and cost so far."""
+    counts, batch, lanes = view.counts, view.batch, spent(view.shards)
+    return Receipt(
+        rows=counts.total,
+        succeeded=counts.succeeded,
+        errored=counts.errored,
+        canceled=counts.canceled,
+        expired=counts.expired,
+        failures={f.value: n for f, n in counts.failures.items()},
+        retried=counts.retried,
+        usage=counts.usage,
+        cost_usd=counts.cost_usd,
+        saved_usd=saved_usd(lanes),
+        unpriced=sum(lane.unpriced for lane in lanes),
+        lanes=lanes,
+        elapsed_s=view.elapsed_s,
+        provider=batch.provider,
+        lane=batch.lane,
+        model=batch.recipe.model,
+    )
 
 
 def spent(shards: Sequence[Shard]) -> tuple[Spent, ...]:
@@ -77,4 +123,4 @@ def _sum(prices: Sequence[Decimal | None]) -> Decimal | None:
         return sum(known, Decimal(0)).normalize() if known else None
 
 
-__all__ = ["Spent", "again_usd", "saved_usd", "spent"]
+__all__ = ["Receipt", "Spent", "again_usd", "receipt", "saved_usd", "spent"]

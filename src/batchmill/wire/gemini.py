@@ -38,7 +38,7 @@ class ResultLine(msgspec.Struct):
 
     key: str = ""
     metadata: _Metadata | None = None
-    response: Raw | None = None
+    response: Raw = Raw(b"null")
     error: Status | None = None
 
 
@@ -187,16 +187,17 @@ def parse_line(line: bytes, dialect: str) -> Result:
     key = found.key or (found.metadata.key if found.metadata else "")
     if not key:
         raise msgspec.ValidationError(f"a result without a key: {excerpt(line)}")
-    if found.error is not None and (found.error.code or found.response is None):
+    response = bytes(found.response)
+    if found.error is not None and (found.error.code or response == b"null"):
         return errored(key, found.error)
-    if found.response is None or bytes(found.response) == b"null":
+    if response == b"null":
         return errored(key, Status(0, "the vendor gave neither an answer nor a reason", "UNKNOWN"))
-    return result(key, 200, bytes(found.response), dialect)
+    return result(key, 200, response, dialect)
 
 
 def _odd_line(line: bytes) -> ResultLine:
     odd = _loose.struct(_OddLine, _loose.loads(line)[0])
-    response = None if odd.response is None else Raw(_encode(odd.response))
+    response = Raw(_encode(odd.response))
     error = None if odd.error is None else read(odd.error)
     return ResultLine(odd.key, odd.metadata, response, error)
 

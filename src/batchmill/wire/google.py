@@ -7,6 +7,7 @@ stands for much: a 400 is a bad row or a bad key, a 403 a bad key or a file that
 a minute's limit or an account without credit.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -83,6 +84,7 @@ _OF_HTTP: Final = {
 #: "check your plan and billing details" is said at every minute's limit, and is none of these.
 _ACCOUNT: Final = (
     "api key not valid",
+    "api key not found",
     "api key expired",
     "api key was reported as leaked",
     "api_key_invalid",
@@ -123,6 +125,7 @@ _MEDIA: Final = (
     "not in an active state",
 )
 _REFUSED: Final = ("responsible ai", "blocked by our safety", "safety filters")
+_NO_SHARE: Final = re.compile(r"limit: 0(?![\d.])")
 _QUEUE: Final = ("enqueued", "batch", "concurrent job")
 
 
@@ -147,7 +150,7 @@ def failure_of(error: Status) -> Failure:
 
 def _short_of(said: str) -> Failure:
     """Return what a 429 is about: no share at all, the queue of batches, or this minute."""
-    if said.endswith("limit: 0") or "limit: 0," in said or "limit: 0\n" in said:
+    if _NO_SHARE.search(said):
         return Failure.ACCOUNT  # this model is in no plan of this account
     return Failure.QUOTA if any(each in said for each in _QUEUE) else Failure.RATE_LIMITED
 

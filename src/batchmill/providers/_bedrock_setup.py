@@ -50,7 +50,7 @@ class BatchSettings:
 def aws(context: Context) -> Aws:
     knobs, name = context.knobs, context.name
     profile, region = _text(knobs, name, "profile"), _text(knobs, name, "region")
-    return Aws(context.clock, name=name, profile=profile, region=region)
+    return Aws(context.clock, name=name, profile=profile, region=region, bearer=knobs.key)
 
 
 def batch_settings(context: Context) -> BatchSettings:

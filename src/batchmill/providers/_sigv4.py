@@ -34,9 +34,23 @@ _encode = msgspec.json.Encoder().encode
 class Aws:
     """Who we are at AWS, in one region."""
 
-    def __init__(self, clock: Clock, *, name: str, profile: str | None, region: str | None) -> None:
-        """Raise `MissingExtra`, or `InvalidSetting` where the profile or the region is unknown."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        name: str,
+        profile: str | None,
+        region: str | None,
+        bearer: str | None = None,
+    ) -> None:
+        """
+        Raise `MissingExtra`, or `InvalidSetting` where the profile or the region is unknown.
+
+        *bearer* is an API key of Bedrock's own, taken in place of a signature (botocore 1.44.5
+        lists `httpBearerAuth` beside SigV4 for both planes); the storage does not know it.
+        """
         self._clock = clock
+        self._bearer = (bearer or "").strip()
         self._name = name
         self._session = _session(profile, name)
         self.region = region or region_of(self._session)
@@ -93,6 +107,8 @@ class Aws:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> dict[str, str]:
         """Return the headers of a call to Bedrock, with its signature."""
+        if self._bearer:
+            return {**headers, "authorization": f"Bearer {self._bearer}"}
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 

@@ -352,7 +352,8 @@ def _open(context: Context) -> Provider:
 
 PROVIDER = ProviderSpec(
     title="Amazon Bedrock",
-    key_required=False,
+    key_variable="AWS_BEARER_TOKEN_BEDROCK",
+    key_required=False,  # most sign with AWS credentials instead
     dialects=(ANTHROPIC_MESSAGES, BEDROCK_CONVERSE),
     lanes=("batch", "live"),
     # A body may have 25,000,000 bytes; a file 1 GB, which nobody wants to send twice.

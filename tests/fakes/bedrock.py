@@ -263,7 +263,7 @@ class FakeBedrock(FakeVendor):
         source = sold.facts["job"]["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
         folder = f"{self._key(place).rstrip('/')}/{sold.id.rpartition('/')[2]}"
         self.door.write(f"{folder}/{source.rpartition('/')[2]}.out", jsonl(lines))
-        manifest = json.dumps(_bedrock_rows.counts(lines)).encode()
+        manifest = json.dumps(_bedrock_rows.manifest(lines)).encode()
         self.door.write(f"{folder}/manifest.json.out", manifest)
         sold.facts["written"] = True
 

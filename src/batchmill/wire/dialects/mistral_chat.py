@@ -1,0 +1,150 @@
+"""
+Mistral's chat completions.
+
+Source: the types of the vendor's SDK 3.7 (`chatcompletionrequest` and the chunks of content). A
+call's id has exactly nine letters or digits: others are replaced, always by the same.
+"""
+
+import re
+from typing import Any
+
+from batchmill.core.request import MISTRAL_CHAT
+from batchmill.wire import hub
+from batchmill.wire.dialects import _shape
+from batchmill.wire.dialects._fields import Fields, fitting_id, lacks, refused
+from batchmill.wire.dialects.openai_chat import link_of, read_image
+from batchmill.wire.hub import Answer, Chat, Document, Text, Thinking
+
+MAX_TOKENS = (("max_tokens",),)
+
+_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
+
+
+def read_request(body: dict[str, Any], lost: list[str]) -> Chat:
+    """Read a body; add to *lost* what no other vendor could be told."""
+    found = Fields(body, lost)
+    found.neutral("stream", False)
+    found.neutral("n", 1)
+    found.neutral("safe_prompt", False)
+    found.neutral("logprobs", False)
+    found.value("prompt_cache_key")  # where the vendor caches by itself
+    system, turns = _shape.read_messages(found, WAYS)
+    schema, json = _shape.read_format(found)
+    chat = Chat(
+        model=found.text("model"),
+        system=system,
+        turns=turns,
+        tools=_shape.read_tools(found),
+        tool_choice=_shape.read_tool_choice(found),
+        parallel_tools=found.flag("parallel_tool_calls"),
+        schema=schema,
+        json=json,
+        max_tokens=found.whole("max_tokens"),
+        temperature=found.number("temperature"),
+        top_p=found.number("top_p"),
+        top_k=found.whole("top_k"),
+        stop=found.texts("stop"),
+        seed=found.whole("random_seed"),
+        frequency_penalty=found.number("frequency_penalty"),
+        presence_penalty=found.number("presence_penalty"),
+        effort=found.one_of("reasoning_effort", hub.EFFORTS),
+        metadata=found.labels("metadata"),
+    )
+    found.end()
+    return chat
+
+
+def write_request(chat: Chat) -> dict[str, Any]:
+    """Return the body; raise `InvalidRequest` naming what cannot be said in it."""
+    lacks(chat, MISTRAL_CHAT, ("user", "thinking_tokens"))
+    body: dict[str, Any] = {"model": chat.model, "messages": _shape.write_messages(chat, WAYS)}
+    if chat.schema is not None:
+        named = _shape.write_schema(chat.schema)
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    elif chat.json:
+        body["response_format"] = {"type": "json_object"}
+    if chat.tools:
+        body["tools"] = list(map(_shape.write_tool, chat.tools))
+    if chat.tool_choice is not None:
+        body["tool_choice"] = _shape.write_tool_choice(chat.tool_choice, WAYS)
+    if chat.stop:
+        body["stop"] = list(chat.stop)
+    said: dict[str, Any] = {
+        "max_tokens": chat.max_tokens,
+        "temperature": chat.temperature,
+        "top_p": chat.top_p,
+        "top_k": chat.top_k,
+        "random_seed": chat.seed,
+        "frequency_penalty": chat.frequency_penalty,
+        "presence_penalty": chat.presence_penalty,
+        "parallel_tool_calls": chat.parallel_tools,
+        "reasoning_effort": chat.effort or None,
+        "metadata": dict(chat.metadata) or None,
+    }
+    return body | {name: value for name, value in said.items() if value is not None}
+
+
+def part(media: hub.Media | Text) -> dict[str, Any]:
+    """Return a part of a message."""
+    if isinstance(media, Text):
+        return {"type": "text", "text": media.text}
+    if isinstance(media, Document):
+        url = media.url or f"data:{media.media_type};base64,{media.data}"
+        if media.url is not None and not url.startswith(("http://", "https://")):
+            raise refused("document", MISTRAL_CHAT, f"takes only http(s) links, not {url}")
+        named = {"document_name": media.name} if media.name else {}
+        return {"type": "document_url", "document_url": url, **named}
+    image: dict[str, Any] = {"url": link_of(media, MISTRAL_CHAT)}
+    if media.detail:
+        image["detail"] = media.detail
+    return {"type": "image_url", "image_url": image}
+
+
+def _read_part(found: Fields) -> hub.Part:
+    kind = found.needed_text("type")
+    if kind == "text":
+        return Text(found.needed_text("text"))
+    if kind == "image_url":
+        if isinstance(found.left.get("image_url"), str):
+            return read_image(found.text("image_url"))
+        inner = found.needed_inner("image_url")
+        image = read_image(inner.needed_text("url"), inner.text("detail"))
+        inner.end()
+        return image
+    if kind == "document_url":
+        url, name = found.needed_text("document_url"), found.text("document_name")
+        data = hub.data_url(url)
+        if data is None:
+            return Document(url=url, name=name)
+        return Document(data=data[1], media_type=data[0], name=name)
+    if kind == "thinking":
+        said = [text.text("text") for text in found.inners("thinking")]
+        found.value("closed")
+        return Thinking(text="".join(said), signature=found.text("signature"))
+    found.lose(kind)
+    found.left = {}
+    return Text("")
+
+
+def read_answer(body: dict[str, Any]) -> Answer:
+    return _shape.read_answer(body, WAYS)
+
+
+def write_answer(answer: Answer) -> dict[str, Any]:
+    """Return a chat completion; thoughts are a chunk of its content here."""
+    body = _shape.write_answer(answer, WAYS)
+    message = body["choices"][0]["message"]
+    if message.pop("refusal"):
+        body["choices"][0]["finish_reason"] = "error"
+    if thoughts := message.pop("reasoning_content", ""):
+        chunk = {"type": "thinking", "thinking": [{"type": "text", "text": thoughts}]}
+        texts = [part(p) for p in answer.parts if isinstance(p, Text)]
+        message["content"] = [chunk, *texts]
+    return body
+
+
+def _call_id(id: str) -> str:
+    return fitting_id(id, _CALL_ID, 9)
+
+
+WAYS = _shape.Ways(MISTRAL_CHAT, part, _read_part, required="any", call_id=_call_id)

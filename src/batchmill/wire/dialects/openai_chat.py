@@ -1,0 +1,167 @@
+"""
+OpenAI's chat completions.
+
+Source: the types of the vendor's SDK 3.54 (`chat/completion_create_params`). Text, pictures and
+PDFs; a PDF travels by its bytes, as there is no field for its link here.
+"""
+
+from typing import Any
+
+from batchmill.core.request import OPENAI_CHAT
+from batchmill.errors import InvalidRequest
+from batchmill.wire import hub
+from batchmill.wire.dialects import _shape
+from batchmill.wire.dialects._fields import Fields, lacks, refused
+from batchmill.wire.dialects._models import openai_samples, wants_completion_tokens
+from batchmill.wire.hub import Answer, Chat, Document, Image, Text
+
+#: What one more try with more room changes; the usual name first.
+MAX_TOKENS = (("max_tokens",), ("max_completion_tokens",))
+
+_SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+
+
+def read_request(body: dict[str, Any], lost: list[str]) -> Chat:
+    """Read a body; add to *lost* what no other vendor could be told."""
+    found = Fields(body, lost)
+    found.neutral("stream", False)
+    found.neutral("n", 1)
+    found.neutral("store", False)
+    found.neutral("logprobs", False)
+    found.neutral("service_tier", "auto", "default")
+    found.neutral("modalities", ["text"])
+    found.neutral("logit_bias", {})
+    # Where and how long the vendor caches by itself: it changes no answer.
+    for name in ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"):
+        found.value(name)
+    system, turns = _shape.read_messages(found, WAYS)
+    schema, json = _shape.read_format(found)
+    older = found.whole("max_tokens")
+    newer = found.whole("max_completion_tokens")
+    chat = Chat(
+        model=found.text("model"),
+        system=system,
+        turns=turns,
+        tools=_shape.read_tools(found),
+        tool_choice=_shape.read_tool_choice(found),
+        parallel_tools=found.flag("parallel_tool_calls"),
+        schema=schema,
+        json=json,
+        max_tokens=older if newer is None else newer,
+        temperature=found.number("temperature"),
+        top_p=found.number("top_p"),
+        stop=found.texts("stop"),
+        seed=found.whole("seed"),
+        frequency_penalty=found.number("frequency_penalty"),
+        presence_penalty=found.number("presence_penalty"),
+        effort=found.one_of("reasoning_effort", hub.EFFORTS),
+        user=found.text("user") or found.text("safety_identifier"),
+        metadata=found.labels("metadata"),
+    )
+    found.end()
+    return chat
+
+
+def write_request(chat: Chat) -> dict[str, Any]:
+    """Return the body; raise `InvalidRequest` naming what cannot be said in it."""
+    lacks(chat, OPENAI_CHAT, ("top_k", "thinking_tokens"))
+    check_samples(chat, _SAMPLING)
+    body: dict[str, Any] = {"model": chat.model, "messages": _shape.write_messages(chat, WAYS)}
+    if chat.max_tokens is not None:
+        newer = wants_completion_tokens(chat.model)
+        body["max_completion_tokens" if newer else "max_tokens"] = chat.max_tokens
+    if chat.schema is not None:
+        named = _shape.write_schema(chat.schema)
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    elif chat.json:
+        body["response_format"] = {"type": "json_object"}
+    if chat.tools:
+        body["tools"] = list(map(_shape.write_tool, chat.tools))
+    if chat.tool_choice is not None:
+        body["tool_choice"] = _shape.write_tool_choice(chat.tool_choice, WAYS)
+    if chat.stop:
+        body["stop"] = list(chat.stop)
+    said: dict[str, Any] = {
+        "parallel_tool_calls": chat.parallel_tools,
+        **{name: getattr(chat, name) for name in (*_SAMPLING, "seed")},
+        "reasoning_effort": chat.effort or None,
+        "user": chat.user or None,
+        "metadata": dict(chat.metadata) or None,
+    }
+    return body | {name: value for name, value in said.items() if value is not None}
+
+
+def check_samples(chat: Chat, names: tuple[str, ...]) -> None:
+    """Raise `InvalidRequest` for a sampling parameter that a model of OpenAI refuses."""
+    if openai_samples(chat.model, chat.effort):
+        return
+    for name in names:
+        usual = 0 if name.endswith("penalty") else 1
+        if getattr(chat, name) not in {None, usual}:
+            raise InvalidRequest(f"{name}: {chat.model} takes no value but {usual}. Leave it out.")
+
+
+def part(media: hub.Media | Text) -> dict[str, Any]:
+    """Return a part of a message."""
+    if isinstance(media, Text):
+        return {"type": "text", "text": media.text}
+    if isinstance(media, Document):
+        if media.url is not None:
+            raise refused("document", OPENAI_CHAT, f"takes no link to a document ({media.url})")
+        url = f"data:{media.media_type};base64,{media.data}"
+        return {"type": "file", "file": {"filename": media.name or "file.pdf", "file_data": url}}
+    image: dict[str, Any] = {"url": link_of(media, OPENAI_CHAT)}
+    if media.detail:
+        image["detail"] = media.detail
+    return {"type": "image_url", "image_url": image}
+
+
+def link_of(image: Image, dialect: str) -> str:
+    """Return a link or a data: URL; OpenAI and Mistral can fetch the web, but no buckets."""
+    if image.url is None:
+        return f"data:{image.media_type};base64,{image.data}"
+    if not image.url.startswith(("http://", "https://")):
+        raise refused("image", dialect, f"takes only http(s) links, not {image.url}")
+    return image.url
+
+
+def _read_part(found: Fields) -> hub.Part:
+    found.value("prompt_cache_breakpoint")
+    kind = found.needed_text("type")
+    if kind == "text":
+        return Text(found.needed_text("text"))
+    if kind == "image_url":
+        inner = found.needed_inner("image_url")
+        image = read_image(inner.needed_text("url"), inner.text("detail"))
+        inner.end()
+        return image
+    if kind == "file" and (file := found.inner("file")) is not None and file.has("file_data"):
+        name, data = file.text("filename"), hub.data_url(file.needed_text("file_data"))
+        file.end()
+        if data is None:
+            raise file.wrong("file_data", "a base64 data: URL", "it")
+        return Document(data=data[1], media_type=data[0], name="" if name == "file.pdf" else name)
+    found.lose(kind)
+    found.left = {}
+    return Text("")
+
+
+def read_image(url: str, detail: str = "") -> Image:
+    detail = "" if detail == "auto" else detail
+    data = hub.data_url(url)
+    if data is None:
+        return Image(url=url, detail=detail)
+    return Image(data=data[1], media_type=data[0], detail=detail)
+
+
+def read_answer(body: dict[str, Any]) -> Answer:
+    return _shape.read_answer(body, WAYS)
+
+
+def write_answer(answer: Answer) -> dict[str, Any]:
+    return _shape.write_answer(answer, WAYS)
+
+
+WAYS = _shape.Ways(
+    OPENAI_CHAT, part, _read_part, required="required", system_roles=("system", "developer")
+)

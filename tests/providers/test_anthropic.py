@@ -183,6 +183,17 @@ async def test_a_404_of_a_new_batch_proves_nothing(house: House) -> None:
         await house.at.provider.check(aged(offer))
 
 
+async def test_a_wrong_address_is_a_setting_and_no_batch_is_given_up_for_it(house: House) -> None:
+    offer = aged(await house.bought())
+    house.fake.weather.instead["list"] = [404]
+    house.fake.weather.not_found = 1
+
+    with pytest.raises(ProviderRefused) as caught:
+        await house.at.provider.check(offer)
+
+    assert caught.value.failure == Failure.ACCOUNT
+
+
 async def test_a_cancel_that_met_a_404_is_said_again(house: House) -> None:
     house.fake.weather.polls = 5
     house.fake.weather.instead["cancel"] = [404]

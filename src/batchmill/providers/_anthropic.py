@@ -1,12 +1,18 @@
-"""How Anthropic is spoken to: its address, its headers, its refusals, and its live endpoint."""
+"""How Anthropic is spoken to, and how what it says of batches and their results is read."""
 
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
+
 from batchmill.core.failure import Failure
+from batchmill.core.outcome import Result
 from batchmill.errors import InvalidSetting
 from batchmill.providers import Context
-from batchmill.providers._rest import Words
+from batchmill.providers._rest import Words, text, whole
 from batchmill.providers.live import HttpEndpoint, checked_base_url, known_options
+from batchmill.wire import anthropic as wire
 from batchmill.wire import anthropic_failures as failures
 
 #: What the vendor's guides write. Its next one, 2026-10-21, refuses `temperature`, `top_p` and
@@ -67,3 +73,45 @@ def reads_create(status: int, body: bytes) -> Words:
     words = reads(status, body)
     # There is nothing a batch could lack, so it is the place that is wrong: a setting.
     return Words(Failure.ACCOUNT, words.message) if status in (404, 405) else words
+
+
+# -- batches and their results ----------------------------------------------------------------
+
+
+def size_of(batch: Mapping[str, object]) -> int:
+    """Return how many requests a batch has: the sum of its counts, at any time."""
+    counts = batch.get("request_counts")
+    return sum(whole(counts, name) for name in counts) if isinstance(counts, dict) else 0
+
+
+def created(batch: Mapping[str, object]) -> float | None:
+    try:
+        at = datetime.fromisoformat(text(batch, "created_at"))
+    except ValueError:
+        return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+class Ending:
+    """How a body ended: a line that cannot be read was cut off, if no line feed follows it."""
+
+    def __init__(self) -> None:
+        self.last = b""
+
+    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            self.last = chunk[-1:] or self.last
+            yield chunk
+
+
+def parsed(some: Iterable[bytes]) -> tuple[list[Result], bool]:
+    """Return the results of some lines, and whether the last line could be read."""
+    results: list[Result] = []
+    readable = True
+    for line in some:
+        try:
+            results.append(wire.parse_result_line(line))
+            readable = True
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            readable = False  # the row whose it is becomes `missing`, and the others are kept
+    return results, readable

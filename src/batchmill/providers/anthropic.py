@@ -5,16 +5,13 @@ Nothing in a batch can be marked as ours, and its list shows no custom_id: a bat
 was not answered is looked for by time and count, and proven by its results (`find`).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final
 from urllib.parse import quote
-
-import msgspec
 
 from batchmill.core.failure import Failure
 from batchmill.core.limits import Limits
@@ -34,11 +31,15 @@ from batchmill.providers._anthropic import (
     MESSAGES,
     MODELS,
     OPTIONS,
+    Ending,
     MessagesEndpoint,
+    created,
     headers_of,
     host,
+    parsed,
     reads,
     reads_create,
+    size_of,
 )
 from batchmill.providers._rest import Rest, objects, text, whole
 from batchmill.providers._spool import lines, spooled
@@ -114,7 +115,7 @@ class AnthropicProvider:
         doubtful: list[str] = []
         async for batch in self._listed(offer):
             upstream_id = text(batch, "id")
-            if upstream_id in offer.strangers or _size(batch) != offer.count:
+            if upstream_id in offer.strangers or size_of(batch) != offer.count:
                 continue
             proven = await self._proven(batch, offer)
             if proven:
@@ -206,11 +207,17 @@ class AnthropicProvider:
         after: str | None = None
         while True:
             query = {"limit": PAGE, "after_id": after}
-            answer = await self._rest.call("GET", BATCHES, query=query)
+            try:
+                answer = await self._rest.call("GET", BATCHES, query=query)
+            except ProviderGone as gone:
+                if after is not None:  # where we were in it may have been deleted meanwhile
+                    raise self._later(str(gone)) from gone
+                # There is always a list, so it is the place that is wrong: a setting.
+                raise ProviderRefused(str(gone), failure=Failure.ACCOUNT) from gone
             since = self._since(offer, answer.headers) if since is None else since
             page = self._rest.object(answer)
             batches = objects(page, "data")
-            recent = [one for one in batches if (at := _created(one)) is None or at >= since]
+            recent = [one for one in batches if (at := created(one)) is None or at >= since]
             for one in recent:
                 yield one
             if page.get("has_more") is not True or (batches and not recent):
@@ -252,11 +259,11 @@ class AnthropicProvider:
         if not url.startswith(f"{self._rest.base_url}/"):
             url = f"{BATCHES}/{text(batch, 'id')}/results"
         headers = {"accept": "application/binary"}  # as its own SDK says
-        readable, ending = True, _Ending()
+        readable, ending = True, Ending()
         async with self._rest.download(url, headers=headers) as found:
             try:
                 async for some in lines(ending.watched(found.chunks()), LINE_BYTES_MAX):
-                    results, readable = _parsed(some)
+                    results, readable = parsed(some)
                     yield results
             except ValueError as error:
                 raise ProviderBroke(f"{self._name}: results with {error}") from error
@@ -265,18 +272,6 @@ class AnthropicProvider:
 
     def _later(self, message: str) -> ProviderBusy:
         return ProviderBusy(message, retry_at=self._clock.now() + self._poll_s)
-
-
-class _Ending:
-    """How a body ended: a line that cannot be read was cut off, if no line feed follows it."""
-
-    def __init__(self) -> None:
-        self.last = b""
-
-    async def watched(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            self.last = chunk[-1:] or self.last
-            yield chunk
 
 
 def _of_its_rows(no: ProviderRefused, offer: Offer) -> ProviderRefused:
@@ -291,33 +286,6 @@ def _of_its_rows(no: ProviderRefused, offer: Offer) -> ProviderRefused:
 
 def _path(offer: Offer) -> str:
     return f"{BATCHES}/{quote(offer.upstream_id or '', safe='')}"
-
-
-def _size(batch: Mapping[str, object]) -> int:
-    """Return how many requests a batch has: the sum of its counts, at any time."""
-    counts = batch.get("request_counts")
-    return sum(whole(counts, name) for name in counts) if isinstance(counts, dict) else 0
-
-
-def _created(batch: Mapping[str, object]) -> float | None:
-    try:
-        at = datetime.fromisoformat(text(batch, "created_at"))
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _parsed(some: Iterable[bytes]) -> tuple[list[Result], bool]:
-    """Return the results of some lines, and whether the last line could be read."""
-    results: list[Result] = []
-    readable = True
-    for line in some:
-        try:
-            results.append(wire.parse_result_line(line))
-            readable = True
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            readable = False  # the row whose it is becomes `missing`, and the others are kept
-    return results, readable
 
 
 def _open(context: Context) -> Provider:

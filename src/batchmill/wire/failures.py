@@ -77,7 +77,8 @@ _TOO_LONG = ("context length", "context size", "maximum context")
 _TOO_LARGE = "request too large"
 #: How endpoints without a code for it say that there is no such model, or not for this account.
 _NO_MODEL = re.compile(
-    r"(model|deployment)\b.{0,160}?\b(does ?n[o']t exist|not exist|not found)|invalid model\b"
+    r"\bmodel:? (['\"`][^'\"`]+['\"`] |(?!is |was |that )[\w./:@-]+ )?"
+    r"(does not exist|not exist|not found)|^invalid model "
 )
 _NO_MODEL_STATUSES = (400, 403, 404)
 _NO_KEY = ("incorrect api key", "invalid api key")  # xAI says so with a 400

@@ -18,6 +18,7 @@ from batchmill.core.request import ANTHROPIC_MESSAGES, Request, custom_id_of
 from batchmill.wire import _loose, anthropic
 from batchmill.wire.bedrock_failures import error_words, failure_of
 from batchmill.wire.failures import OUTCOMES, excerpt
+from batchmill.wire.hub import ANSWER_TOOL
 
 #: Which generation of Anthropic's API a body is written for; the only one Bedrock knows.
 ANTHROPIC_VERSION: Final = "bedrock-2023-05-31"
@@ -212,7 +213,7 @@ def _text_of(content: list[_Block]) -> str | None:
         elif block.citations_content is not None:
             cited = block.citations_content.content or []
             texts += [said for each in cited if isinstance(said := each.get("text"), str)]
-    if len(calls) == 1 and calls[0].name.startswith(anthropic.SCHEMA_TOOL):
+    if len(calls) == 1 and calls[0].name == ANSWER_TOOL:
         return _encode(calls[0].input).decode()
     text = "".join(texts)
     if text or not calls:

@@ -91,6 +91,7 @@ class Supplier:
     poll_s: float
     timeout_s: float  #: of a creating or control call
     find_after_s: float  #: wait after a lease has ended before a look-up
+    leave_within_s: float = 0.0  #: a creating call takes so long to make ready; 0: no time at all
     account: str = ""  #: of which only one create may be in doubt, as nothing marks a new batch
     keep_upstream: bool = False  #: leave uploads and result files where they are
     enqueued_tokens_max: int | None = None  #: of one model, prompt tokens, in all upstream batches

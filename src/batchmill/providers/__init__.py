@@ -90,6 +90,8 @@ class ProviderSpec:
     limits: Limits
     timeout_s: float = 60.0
     poll_s: float = 60.0
+    #: What a creating call may take until it leaves, where it carries the requests themselves.
+    leave_within_s: float = 0.0
     listing_lag_s: float = 90.0  #: how long an accepted batch may stay out of its list
     live: Terms | None = None  #: how its live lane differs
     windows: tuple[str, ...] = ("24h",)

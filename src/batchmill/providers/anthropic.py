@@ -312,6 +312,7 @@ PROVIDER = ProviderSpec(
     limits=LIMITS,
     timeout_s=CREATE_S,
     poll_s=60.0,
+    leave_within_s=60.0,  # a full batch is rendered within the creating call: 2 s, or many more
     listing_lag_s=90.0,
     live=replace(
         LIVE_TERMS,

@@ -140,6 +140,7 @@ class Advancer:
             return await self._record(shard, batch, no_room)
         now, awake = self.clock.now(), self.clock.awake()
         leave_s = LEAVE_WITHIN_S * 2 ** min(shard.trouble, DOUBLINGS_MAX)
+        leave_s = max(leave_s, supplier.leave_within_s)
         lease_until = now + leave_s + supplier.timeout_s
         find_at = lease_until + supplier.find_after_s
         intent = Submitting(at=now, owner=self.owner, lease_until=lease_until, find_at=find_at)

@@ -1,4 +1,4 @@
-"""`list`, `show`, `cancel`, `results`, `providers` and `doctor` say how things stand."""
+"""`list`, `show`, `cancel`, `results` and `doctor` say how things stand."""
 
 import re
 from pathlib import Path
@@ -101,24 +101,6 @@ def test_results_go_where_they_are_wanted(here: Path, ask: Command, call: Comman
     assert call("results", "last", "-o", "other.csv", "--force").status == 0
 
 
-def test_providers_are_listed_with_what_they_need(here: Path, call: Command) -> None:
-    told = call("providers")
-    assert told.status == 0
-    assert "sim" in told.out
-    assert "no key needed" in told.out
-    data = {one["provider"]: one for one in call("providers", "--json").json}
-    assert data["sim"]["ready"] is True
-    assert data["sim"]["lanes"] == ["batch", "live"]
-    assert "sim/echo" in {f"sim/{model}" for model in data["sim"]["models"]}
-
-
-def test_providers_fit_a_hundred_columns(here: Path, call: Command) -> None:
-    (here / "batchmill.toml").write_text('[providers.mine]\nkind = "nobody"\n')
-    lines = call("providers").out.splitlines()
-    assert max(map(len, lines)) <= 100
-    assert lines[0].endswith("WHAT IT IS")
-
-
 def test_a_batch_may_be_called_by_its_name_while_no_other_has_it(
     here: Path, ask: Command, call: Command
 ) -> None:
@@ -178,14 +160,6 @@ def test_the_journal_says_where_the_answers_of_a_finished_batch_are(
 def test_one_batch_is_not_called_batches(here: Path, ask: Command, call: Command) -> None:
     ask()
     assert "current, 1 batch\n" in call("doctor").out
-
-
-def test_one_broken_provider_does_not_hide_the_others(here: Path, call: Command) -> None:
-    (here / "batchmill.toml").write_text('[providers.mine]\nkind = "nobody"\n')
-    told = call("providers")
-    assert told.status == 0
-    assert "sim" in told.out
-    assert "nobody" in told.out
 
 
 def test_a_healthy_home_has_no_problem(here: Path, ask: Command, call: Command) -> None:

@@ -199,15 +199,12 @@ def run(
     *table* is a path (CSV, TSV, Parquet, JSONL; file, folder, glob or s3 url), an Arrow table, or
     any DataFrame with `__arrow_c_stream__` (pandas, polars, duckdb). *prompt* and *system* are
     Jinja2 templates over its columns; a table of ready-made request lines needs none. *images* are
-    columns of images or PDFs; with *image_max_side* (pixels) larger images are made smaller.
-    *window* is how long you are willing to wait. With *work* false nothing is moved from here:
-    another program on the same home does it, e.g. `batchmill work`. Raises `UserError`s before
-    anything is spent.
+    columns of images or PDFs; larger images are made smaller, to *image_max_side* pixels. *window*
+    is how long you are willing to wait. With *work* false nothing is moved from here: another
+    program on the same home does it, e.g. `batchmill work`. `UserError`s come before any spending.
     """
     front = _front(home, work=work)
-    if endpoint not in ENDPOINTS:
-        raise InvalidRecipe(f"endpoint {endpoint!r}: expected one of {', '.join(ENDPOINTS)}.")
-    dialect, url = ENDPOINTS[endpoint]
+    dialect, url = _addressed(endpoint)
     named = front.house.market.named(model, lane)
     recipe = Recipe(
         model=named.model,
@@ -233,9 +230,19 @@ def run(
         window_s=None if window is None else window.total_seconds(),
         name=name,
     )
+    return _accepted(front, wish)
+
+
+def _addressed(endpoint: str) -> tuple[str, str]:
+    if endpoint not in ENDPOINTS:
+        raise InvalidRecipe(f"endpoint {endpoint!r}: expected one of {', '.join(ENDPOINTS)}.")
+    return ENDPOINTS[endpoint]
+
+
+def _accepted(front: "_Front", wish: Wish) -> Batch:
     draft = front.house.creator.draft(wish)
     front.call(front.house.creator.accept(draft))
-    return Batch(front, batch_id)
+    return Batch(front, draft.batch.id)
 
 
 async def arun(table: object, *, model: str, **more: Any) -> Batch:

@@ -173,6 +173,7 @@ def test_facts_without_a_field_of_today_take_its_default():
         '{"recipe":{"model":"m"},"source":{"url":"/t","format":"csv"},"rows":3,"newer_fact":1}',
     )
     assert (batch.name, batch.target, batch.recipe.max_tokens) == ("", None, None)
+    assert (batch.recipe.links, batch.recipe.image_max_side) == (("http", "https"), None)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from typing import Any
 BARRED = "it leads to a private or local address"
 
 #: Platforms that answer here hand out a machine's own secrets, from addresses that look public.
-#: 168.63.129.16 is Azure's (its documentation, "What is IP address 168.63.129.16").
-_PLATFORMS = frozenset({ipaddress.ip_address("168.63.129.16")})
+_PLATFORMS = (
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's (its page "What is IP address 168.63.…")
+    ipaddress.ip_network("192.0.0.0/24"),  # Oracle's is among these; not public by RFC 6890
+)
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -64,7 +66,7 @@ def _is_public(address: _Address) -> bool:
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and address not in _PLATFORMS
+        and not any(address in network for network in _PLATFORMS)
         and not (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)
     )
 

@@ -1,31 +1,25 @@
 """Request bodies: JSON that is the same for every row, around the texts that are not."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from batchmill.core.batch import Recipe
-from batchmill.core.request import OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES
-from batchmill.errors import InvalidRecipe
+from batchmill.errors import InvalidRecipe, InvalidRequest, InvalidRow
+from batchmill.rows.asked import PROMPT_MARK, SYSTEM_MARK, body_of, media_hole
 from batchmill.rows.chunk import Chunk
 from batchmill.rows.images import Images
 from batchmill.rows.reach import Reach
-from batchmill.rows.schema import Judge
 from batchmill.rows.template import SEPARATOR, Template, check_uses_columns
-from batchmill.wire.hub import Document, Media
+from batchmill.wire.translate import part
 
 #: Lines that are handed on together, where they are large.
 BLOCK_BYTES = 4 << 20
 
 _encode = msgspec.json.Encoder().encode
 _SEPARATOR = SEPARATOR.encode()
-
-#: Stands for a slot while the body around it is encoded.
-_MARK = "\x00slot\x00"
-_MARK_JSON = _encode(_MARK)
 
 
 class Slot(Protocol):
@@ -47,18 +41,19 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A JSON array: a prompt and its images."""
+class Medias:
+    """Parts of a message, a comma before each: the images and documents of a row."""
 
-    template: Template
+    dialect: str
     images: Images
-    text_type: str  #: `text` or `input_text`
 
     def fragments(self, chunk: Chunk) -> Iterator[bytes]:
-        texts = self.template.texts(chunk)
-        part = _responses_part if self.text_type == "input_text" else _chat_part
-        for text, found in zip(texts, self.images.parts(chunk), strict=True):
-            yield _encode([{"type": self.text_type, "text": text}, *map(part, found)])
+        for index, found in enumerate(self.images.parts(chunk)):
+            try:
+                parts = [_encode(part(self.dialect, media)) for media in found]
+            except InvalidRequest as error:
+                raise InvalidRow(f"{chunk.where(index)}: {error}") from error
+            yield b"".join(b"," + encoded for encoded in parts)
 
 
 class Bodies:
@@ -67,10 +62,7 @@ class Bodies:
     def __init__(self, recipe: Recipe, reach: Reach) -> None:
         """Raise `InvalidRecipe` where the recipe makes no sense."""
         self._recipe = recipe
-        self._templates, self._slots, body = _form(recipe, reach)
-        self._constants = _encode(body).split(_MARK_JSON)
-        if len(self._constants) != len(self._slots) + 1:
-            raise InvalidRecipe("prompt: holds null bytes. Take them out.")
+        self._templates, self._slots, self._constants = _form(recipe, reach)
         self._single = (
             self._slots[0].template
             if len(self._slots) == 1 and isinstance(self._slots[0], Text)
@@ -134,107 +126,31 @@ def _interleaved(row: Sequence[bytes], constants: Sequence[bytes]) -> Iterator[b
         yield constant
 
 
-def _form(recipe: Recipe, reach: Reach) -> tuple[list[Template], list[Slot], dict[str, Any]]:
-    """Return the templates, the slots in the order of the body, and the body with marks."""
+def _form(recipe: Recipe, reach: Reach) -> tuple[list[Template], list[Slot], list[bytes]]:
+    """Return the templates, the slots in the order of the body, and the constants around them."""
     if not recipe.prompt:
         raise InvalidRecipe("prompt: is missing. Say what to ask, e.g. --prompt '{{ title }}'.")
     prompt = Template(recipe.prompt, "prompt")
-    templates, slots = [prompt], list[Slot]()
-    body: dict[str, Any] = {"model": recipe.model}
+    templates = [prompt]
+    holes: dict[bytes, Slot] = {_encode(PROMPT_MARK): Text(prompt)}
     system: str | None = None
     if recipe.system is not None:
         template = Template(recipe.system, "system prompt")
         templates.insert(0, template)
         system = template.constant
         if system is None:
-            system = _MARK
-            slots.append(Text(template))
-    slots.append(_user(recipe, prompt, reach))
-    if recipe.dialect not in _DIALECTS:
-        raise InvalidRecipe(f"dialect {recipe.dialect!r}: prompts cannot be put in it yet.")
-    _DIALECTS[recipe.dialect](body, recipe, system)
-    for name in recipe.params:
-        if name in body or name in {"messages", "input", "instructions", "stream"}:
-            raise InvalidRecipe(f"--param {name}: is set by batchmill itself. Leave it out.")
-    # What a person adds comes last, so no slot can come after it: marks keep their order.
-    return templates, slots, body | dict(recipe.params)
-
-
-def _user(recipe: Recipe, prompt: Template, reach: Reach) -> Slot:
-    if not recipe.images:
-        return Text(prompt)
-    if recipe.dialect == OPENAI_EMBEDDINGS:
-        raise InvalidRecipe("--image: embeddings take text only. Leave it out.")
-    responses = recipe.dialect == OPENAI_RESPONSES
-    return Parts(prompt, Images(recipe, reach), "input_text" if responses else "text")
-
-
-def _chat_part(media: Media) -> dict[str, Any]:
-    if isinstance(media, Document):
-        file = {"filename": media.name or "document.pdf", "file_data": _url(media)}
-        return {"type": "file", "file": file}
-    return {"type": "image_url", "image_url": {"url": _url(media)}}
-
-
-def _responses_part(media: Media) -> dict[str, Any]:
-    if not isinstance(media, Document):
-        return {"type": "input_image", "image_url": _url(media)}
-    if media.url is not None:
-        return {"type": "input_file", "file_url": media.url}
-    return {
-        "type": "input_file",
-        "filename": media.name or "document.pdf",
-        "file_data": _url(media),
-    }
-
-
-def _url(media: Media) -> str:
-    return media.url or f"data:{media.media_type};base64,{media.data}"
-
-
-def _chat(body: dict[str, Any], recipe: Recipe, system: str | None) -> None:
-    messages = [{"role": "user", "content": _MARK}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": system})
-    body["messages"] = messages
-    if recipe.max_tokens is not None:
-        body["max_tokens"] = recipe.max_tokens
-    if recipe.schema is not None:
-        named = _named_schema(recipe.schema)
-        body["response_format"] = {"type": "json_schema", "json_schema": named}
-
-
-def _responses(body: dict[str, Any], recipe: Recipe, system: str | None) -> None:
-    if system is not None:
-        body["instructions"] = system
-    body["input"] = _MARK
+            system = SYSTEM_MARK
+            holes[_encode(SYSTEM_MARK)] = Text(template)
+    encoded = _encode(body_of(recipe, system))
     if recipe.images:
-        body["input"] = [{"role": "user", "content": _MARK}]
-    if recipe.max_tokens is not None:
-        body["max_output_tokens"] = recipe.max_tokens
-    if recipe.schema is not None:
-        body["text"] = {"format": {"type": "json_schema", **_named_schema(recipe.schema)}}
-
-
-def _embeddings(body: dict[str, Any], recipe: Recipe, system: str | None) -> None:
-    for flag, given in (
-        ("--system", system),
-        ("--max-tokens", recipe.max_tokens),
-        ("--schema", recipe.schema),
-    ):
-        if given is not None:
-            raise InvalidRecipe(f"{flag}: embeddings have no use for it. Leave it out.")
-    body["input"] = _MARK
-
-
-_DIALECTS = {
-    OPENAI_CHAT: _chat,
-    OPENAI_RESPONSES: _responses,
-    OPENAI_EMBEDDINGS: _embeddings,
-}
-
-
-def _named_schema(schema: Mapping[str, object]) -> dict[str, Any]:
-    Judge(schema)  # says so now if it is no JSON Schema
-    title = re.sub(r"[^A-Za-z0-9_-]+", "_", str(schema.get("title") or "answer"))[:64]
-    return {"name": title or "answer", "strict": True, "schema": dict(schema)}
+        holes[media_hole(recipe.dialect)] = Medias(recipe.dialect, Images(recipe, reach))
+    slots: list[Slot] = []
+    constants: list[bytes] = []
+    for hole in sorted(holes, key=encoded.find):
+        before, *after = encoded.split(hole)
+        if len(after) != 1:
+            raise InvalidRecipe("prompt: holds null bytes. Take them out.")
+        constants.append(before)
+        slots.append(holes[hole])
+        encoded = after[0]
+    return templates, slots, [*constants, encoded]

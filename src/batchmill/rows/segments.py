@@ -7,12 +7,10 @@ from dataclasses import replace
 from itertools import chain, islice, repeat
 from typing import BinaryIO
 
-import msgspec
-
 from batchmill.core.batch import Batch, Recipe, Source
 from batchmill.core.limits import Limits, Range
 from batchmill.core.outcome import Result
-from batchmill.core.request import OPENAI_CHAT, OPENAI_RESPONSES, Request
+from batchmill.core.request import Request
 from batchmill.core.rowset import NO_ROWS, RowSet, row_range
 from batchmill.core.shard import Shard
 from batchmill.errors import StorageTrouble
@@ -21,6 +19,7 @@ from batchmill.rows.cutting import cut_table
 from batchmill.rows.keeping import keep_results
 from batchmill.rows.links import gone_rows
 from batchmill.rows.reach import Reach
+from batchmill.wire.translate import with_max_tokens
 
 #: A chunk of requests has no more rows and about no more bytes than this.
 CHUNK_ROWS = 4096
@@ -81,8 +80,8 @@ class Segments:
             if not wanted:
                 continue
             chunks = self._stored(batch.id, origin, shard.id, wanted)
-            if shard.max_tokens is not None and batch.recipe.dialect in _ROOM:
-                chunks = _with_room(chunks, shard.max_tokens, _ROOM[batch.recipe.dialect])
+            if shard.max_tokens is not None:
+                chunks = _with_room(chunks, shard.max_tokens, batch.recipe.dialect)
             # Files are read beside the event loop; a chunk at a time, as a thread costs 50 µs.
             while chunk := await asyncio.to_thread(next, chunks, None):
                 yield chunk
@@ -136,25 +135,12 @@ class Segments:
         self._blobs.delete(f"drafts/{batch_id}/")
 
 
-#: How bodies call the most tokens an answer may have, the usual name first; a vector has no such.
-_ROOM = {
-    OPENAI_CHAT: ("max_tokens", "max_completion_tokens"),
-    OPENAI_RESPONSES: ("max_output_tokens",),
-}
-
-
 def _with_room(
-    chunks: Iterator[list[Request]], max_tokens: int, names: Sequence[str]
+    chunks: Iterator[list[Request]], max_tokens: int, dialect: str
 ) -> Iterator[list[Request]]:
     """Give each request room for so many tokens of answer, by the name its body has for that."""
     for chunk in chunks:
-        wider: list[Request] = []
-        for request in chunk:
-            body = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
-            knob = next((name for name in names if name in body), names[0])
-            body[knob] = msgspec.Raw(str(max_tokens).encode())
-            wider.append(Request(request.custom_id, msgspec.json.encode(body)))
-        yield wider
+        yield [Request(r.custom_id, with_max_tokens(r.body, dialect, max_tokens)) for r in chunk]
 
 
 def _lines(file: BinaryIO, origin: Range, wanted: RowSet) -> Iterator[tuple[int, bytes]]:

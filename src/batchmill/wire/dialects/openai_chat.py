@@ -18,6 +18,9 @@ from batchmill.wire.hub import Answer, Chat, Document, Image, Text
 #: What one more try with more room changes; the usual name first.
 MAX_TOKENS = (("max_tokens",), ("max_completion_tokens",))
 
+#: What a PDF without a name is called: bytes must have one here.
+NAMELESS = "document.pdf"
+
 _SAMPLING = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 
 
@@ -109,7 +112,7 @@ def part(media: hub.Media | Text) -> dict[str, Any]:
         if media.url is not None:
             raise refused("document", OPENAI_CHAT, f"takes no link to a document ({media.url})")
         url = f"data:{media.media_type};base64,{media.data}"
-        return {"type": "file", "file": {"filename": media.name or "file.pdf", "file_data": url}}
+        return {"type": "file", "file": {"filename": media.name or NAMELESS, "file_data": url}}
     image: dict[str, Any] = {"url": link_of(media, OPENAI_CHAT)}
     if media.detail:
         image["detail"] = media.detail
@@ -140,7 +143,7 @@ def _read_part(found: Fields) -> hub.Part:
         file.end()
         if data is None:
             raise file.wrong("file_data", "a base64 data: URL", "it")
-        return Document(data=data[1], media_type=data[0], name="" if name == "file.pdf" else name)
+        return Document(data=data[1], media_type=data[0], name="" if name == NAMELESS else name)
     found.lose(kind)
     found.left = {}
     return Text("")

@@ -14,7 +14,7 @@ from batchmill.wire import hub
 from batchmill.wire.dialects import _shape
 from batchmill.wire.dialects._fields import Fields, lacks, refused
 from batchmill.wire.dialects._responses import read_answer, write_answer, write_call
-from batchmill.wire.dialects.openai_chat import check_samples, link_of, read_image
+from batchmill.wire.dialects.openai_chat import NAMELESS, check_samples, link_of, read_image
 from batchmill.wire.hub import (
     Chat,
     Document,
@@ -147,7 +147,7 @@ def _read_part(found: Fields) -> hub.Part:
 
 def _read_file(found: Fields) -> Document:
     name = found.text("filename")
-    name = "" if name == "file.pdf" else name
+    name = "" if name == NAMELESS else name
     found.neutral("detail", "auto")
     if found.has("file_url"):
         return Document(url=found.text("file_url"), name=name)
@@ -295,7 +295,7 @@ def part(media: hub.Media | Text) -> dict[str, Any]:
                 raise refused("document", OPENAI_RESPONSES, words)
             return file | ({"filename": media.name} if media.name else {}) | {"file_url": media.url}
         url = f"data:{media.media_type};base64,{media.data}"
-        return file | {"filename": media.name or "file.pdf", "file_data": url}
+        return file | {"filename": media.name or NAMELESS, "file_data": url}
     image = {"type": "input_image", "image_url": link_of(media, OPENAI_RESPONSES)}
     return image | ({"detail": media.detail} if media.detail else {})
 

@@ -216,7 +216,8 @@ class Market:
             poll_s=knobs.poll_s,
             timeout_s=knobs.timeout_s,
             find_after_s=knobs.find_after_s,
-            leave_within_s=spec.leave_within_s if lane == "batch" else 0.0,
+            # Whoever has no patience with the call has none with its making.
+            leave_within_s=min(spec.leave_within_s, knobs.timeout_s) if lane == "batch" else 0.0,
             account=_account(knobs) if spec.unmarked and lane == "batch" else "",
             keep_upstream=knobs.keep_upstream and lane == "batch",
             enqueued_tokens_max=knobs.enqueued_tokens_max,

@@ -80,3 +80,18 @@ async def test_what_the_sdk_sends_is_what_the_captures_show(
         assert "output-300k-2026-03-24,message-batches-2024-09-24" in betas
         assert "POST /v1/messages/batches?beta=true" in marked
         assert len(marked) >= 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_sdk_buys_three_where_one_answer_is_lost(
+    vendor: FakeAnthropic, version: str
+) -> None:
+    """So that a provider must not be built on it."""
+    vendor.weather.lost["create"] = 3
+
+    assert await flow(version, "anthropic_lost", vendor.host, vendor.key, vendor.model) == (
+        "APIConnectionError"
+    )
+
+    assert len(vendor.sold) == 3
+    assert [sent["x-stainless-retry-count"] for _, sent in vendor.headers] == ["0", "1", "2"]

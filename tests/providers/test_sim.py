@@ -180,10 +180,11 @@ async def test_a_lost_reply_was_sold_all_the_same_and_is_found_after_the_lag() -
 async def test_what_was_held_up_is_not_sent() -> None:
     clock = SimClock()
     provider = SimProvider(clock, MemoryShelf())
+    ref = await provider.prepare(offer(said("a")))
     clock.pass_by(1.0)
 
     with pytest.raises(ProviderBusy):
-        await provider.submit(offer(said("a"), ref="file", send_before=0.5))
+        await provider.submit(offer(said("a"), ref=ref, send_before=0.5))
 
     assert not provider.shelf.sales()
 

@@ -114,7 +114,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         (FAILURE, "return limit is None or times <= limit", "return limit is None")
     ],
     "buy a vanished batch again": [
-        (PLAN, "isinstance(event, Refused | Vanished) and not hold", "isinstance(event, Refused) and not hold")
+        (PLAN, "hopeless = isinstance(event, Refused | Vanished) and not hold", "hopeless = isinstance(event, Refused) and not hold")
     ],
     "no outcome for a row without a line": [
         (ROWS, "            if row not in kept:", "            if row not in kept and False:")
@@ -139,6 +139,35 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "offer what was cancelled": [
         (SHARD, "case State.PLANNED if stop:", "case State.PLANNED if stop and not due:")
+    ],
+    "tidy up before the results are safe": [
+        (
+            SHARD,
+            "return Command.COLLECT if due else None",
+            "return (Command.COLLECT if shard.trouble else Command.TIDY) if due else None",
+        ),
+        (
+            SHARD,
+            "    (State.SETTLED, Tidied): State.SETTLED,",
+            ("    (State.COLLECTING, Tidied): State.COLLECTING,\n"
+            "    (State.SETTLED, Tidied): State.SETTLED,"),
+        ),
+        (SHARD, "return replace(shard, tidied=True, trouble=0)", "return replace(shard, tidied=True, trouble=1)"),
+    ],
+    "leave everything upstream": [
+        (SHARD, "return Command.TIDY if due and shard.untidy else None", "return None")
+    ],
+    "offer the innocent with the guilty for ever": [
+        (PLAN, "    half = rows[: len(rows) // 2]\n    return [half, rows - half]", "    return [rows]")
+    ],
+    "give up the innocent with the guilty": [
+        (PLAN, "if stop or (hopeless and Failure.NOT_RUN not in failed):", "if stop or hopeless or Failure.NOT_RUN in failed:")
+    ],
+    "take what is provisional for another's": [
+        (STORE, "if s.provider == provider and not s.provisional)", "if s.provider == provider)")
+    ],
+    "offer what has expired upstream": [
+        (SHARD, "return replace(shard, ref=None, due_at=at, note=reason, trouble=shard.trouble + 1)", "return replace(shard, due_at=at, note=reason, trouble=shard.trouble + 1)")
     ],
 }  # fmt: skip
 

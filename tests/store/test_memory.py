@@ -46,6 +46,8 @@ CALLS = {
     "next_due": lambda s, b, x: s.next_due(1.0),
     "stray": lambda s, b, x: s.stray(x.id, "up", 1.0),
     "strays": lambda s, b, x: s.strays(b.id),
+    "upstream_ids": lambda s, b, x: s.upstream_ids("sim", x.id),
+    "in_flight": lambda s, b, x: s.in_flight("sim"),
 }
 WRITES = {"create", "record", "settle", "replan", "wish_cancel", "stray"}
 

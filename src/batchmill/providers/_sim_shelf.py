@@ -46,6 +46,8 @@ class Shelf(Protocol):
 
     def lines(self, ref: str) -> Lines: ...
 
+    def has(self, ref: str) -> bool: ...
+
     def discard(self, ref: str) -> None:
         """Remove a file; one that is not there is no error."""
         ...
@@ -92,6 +94,9 @@ class MemoryShelf:
             raise ProviderGone(f"sim: {ref} was removed")
         return self.files[ref]
 
+    def has(self, ref: str) -> bool:
+        return ref in self.files and ref not in self.discarded
+
     def discard(self, ref: str) -> None:
         self.discarded.add(ref)
 
@@ -135,6 +140,7 @@ class _MemoryUpload:
 
     def close(self) -> None:
         self._shelf.files[self._ref] = tuple(self._lines)
+        self._shelf.discarded.discard(self._ref)
 
 
 class _Wish(msgspec.Struct):
@@ -166,6 +172,9 @@ class FolderShelf:
             return _FileLines(self.folder / "files" / f"{ref}.jsonl")
         except FileNotFoundError:
             raise ProviderGone(f"sim: {ref} was removed") from None
+
+    def has(self, ref: str) -> bool:
+        return (self.folder / "files" / f"{ref}.jsonl").exists()
 
     def discard(self, ref: str) -> None:
         (self.folder / "files" / f"{ref}.jsonl").unlink(missing_ok=True)

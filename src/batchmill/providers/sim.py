@@ -95,8 +95,10 @@ class SimProvider:
 
     async def submit(self, offer: Offer) -> str:
         await self._arrive("submit", offer)
-        if self._strikes("upload_gone", "submit", offer):
-            raise ProviderGone("sim: the input file has expired")
+        if offer.ref is not None:
+            self._expires(offer.ref, offer)
+            if not self.shelf.has(offer.ref):
+                raise ProviderGone("sim: the input file has expired")
         if not self.faults.prompt:
             self._in_time(offer)
             await self._pause("sim.submit")
@@ -198,6 +200,13 @@ class SimProvider:
                 chunk = []
         if chunk:
             yield chunk
+
+    def _expires(self, ref: str, offer: Offer) -> None:
+        """Let an upload expire that nothing was sold on."""
+        if self._strikes("upload_gone", "submit", offer) and not any(
+            sale.ref == ref for sale in self.shelf.sales()
+        ):
+            self.shelf.discard(ref)
 
     def _poisoned(self, lines: Lines) -> set[int]:
         """Return the lines for which a whole batch is refused; a row is bad in whatever shard."""

@@ -216,6 +216,9 @@ def _tried_again_as_promised(world: World, batch: Batch, shards: Sequence[Shard]
                 continue
             failure = _failure_of(before[-1], row)
             _promise(failure is not None, f"{shard.id}: row {row} had succeeded already")
+            if failure is Failure.NOT_RUN and not by_wish:
+                smaller = len(shard.rows) < len(before[-1].rows)
+                _promise(smaller, f"{shard.id}: as many rows as in the batch that was refused")
             if not by_wish and failure is not None:
                 end = _end_of(world, before[-1]).event
                 _promise(

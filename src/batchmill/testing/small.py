@@ -237,8 +237,10 @@ class SmallWorld:
                     ways.append(Choice("dies", n))
         if idle:
             taken = {w.walk.name for w in self._workers if w.walk is not None}
-            # A second one on the same shard is the whole point; more would change nothing.
-            ways += [Choice("begins", idle[0], id) for id in sorted({*due} - taken) or due]
+            # A second one on the same shard is the whole point; more would change nothing, and
+            # neither would a second one that tidies up.
+            again = [id for id in due if self._world.disk.shards[id].state is not State.SETTLED]
+            ways += [Choice("begins", idle[0], id) for id in sorted({*due} - taken) or again]
         if self._left["a person cancels"] and not self._over():
             ways.append(Choice("a person cancels"))
         busy = len(idle) < len(self._workers)

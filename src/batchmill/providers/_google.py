@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -15,7 +15,10 @@ from batchmill.providers._spool import lines
 from batchmill.providers._unrun import refused
 from batchmill.wire import google
 
+T = TypeVar("T")
+
 CHUNK_ROWS: Final = 4_000
+CHUNK_BYTES: Final = 8 << 20
 #: Answers may hold images; nothing of a line that is longer could be kept in a cell.
 LINE_BYTES_MAX: Final = 256 << 20
 CLOCKS_DIFFER_S: Final = 3600.0
@@ -41,21 +44,22 @@ def words_of(error: google.Status) -> Words:
 
 async def told(
     chunks: AsyncIterator[bytes],
-    parse: Callable[[bytes], Result],
-    salvage: Callable[[bytes], Result | None],
+    parse: Callable[[bytes], T],
+    salvage: Callable[[bytes], T | None],
     what: str,
-) -> AsyncIterator[list[Result]]:
+) -> AsyncIterator[list[T]]:
     """
-    Yield the results in the lines of a body, some thousand at a time.
+    Yield what *parse* reads in the lines of a body, some thousand or some megabytes at a time.
 
     A line that cannot be read is salvaged as a failed row, or left out: its row is missing then.
     As the last one, and without a line feed, it was cut off: `ProviderSilent`.
     """
-    found: list[Result] = []
-    cut, ending = False, _Ending()
+    found: list[T] = []
+    size, cut, ending = 0, False, _Ending()
     try:
         async for some in lines(ending.of(chunks), LINE_BYTES_MAX):
             for line in some:
+                size += len(line)
                 try:
                     cut = False
                     found.append(parse(line))
@@ -63,9 +67,9 @@ async def told(
                     cut = not isinstance(error, msgspec.ValidationError)
                     if (result := salvage(line)) is not None:
                         found.append(result)
-            if len(found) >= CHUNK_ROWS:
+            if len(found) >= CHUNK_ROWS or size >= CHUNK_BYTES:
                 yield found
-                found = []
+                found, size = [], 0
     except ValueError as error:
         raise ProviderBroke(f"{what} has {error}") from error
     if cut and not ending.fed:

@@ -1,4 +1,4 @@
-"""`list`, `show`, `cancel`, `results` and `doctor` say how things stand."""
+"""`list`, `show`, `cancel` and `results` say how things stand."""
 
 import re
 from pathlib import Path
@@ -155,32 +155,3 @@ def test_the_journal_says_where_the_answers_of_a_finished_batch_are(
     assert said == [
         f"{batch_id} finished: 6 rows, 6 succeeded; its answers: batchmill resume {batch_id}"
     ]
-
-
-def test_one_batch_is_not_called_batches(here: Path, ask: Command, call: Command) -> None:
-    ask()
-    assert "current, 1 batch\n" in call("doctor").out
-
-
-def test_a_healthy_home_has_no_problem(here: Path, ask: Command, call: Command) -> None:
-    ask()
-    told = call("doctor")
-    assert told.status == 0, told.out
-    assert "all is well" in told.out
-    assert {one["about"] for one in call("doctor", "--json").json} >= {
-        *("python", "settings", "home", "disk", "database", "clock", "worker", "provider sim"),
-    }
-
-
-def test_the_doctor_says_what_is_wrong_and_what_to_do(
-    here: Path, tmp_path: Path, ask: Command, call: Command
-) -> None:
-    settings(here)
-    ask("--detach")
-    told = call("doctor")
-    assert told.status == 2
-    assert "batchmill work" in told.out
-    (tmp_path / "home" / "batchmill.db").write_bytes(b"rubbish" * 1000)
-    told = call("doctor")
-    assert told.status == 2
-    assert "batchmill.db" in told.out

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchmill.settings import Settings
     from batchmill.wiring import Market
 
+CELLS_MAX = 100
 DISK_FREE_MIN = 1 << 30
 #: This program was not written before that: 2026-01-01.
 NOT_BEFORE_S = 1_767_225_600.0
@@ -38,16 +39,19 @@ class Finding:
 
 @click.command("doctor")
 @click.option("--json", is_flag=True, help="As data.")
-def doctor_command(json: bool) -> int:
+@click.option("--offline", is_flag=True, help="Ask no provider anything.")
+def doctor_command(json: bool, offline: bool) -> int:
     """
     Say what is wrong with this set-up, and what to do about it.
 
-    Exit status 0 when nothing is, 2 when something is.
+    Each provider that is set up here is asked something that costs nothing. Exit status 0 when all
+    is well, 2 when something is not.
     """
     settings = at_home()
 
     async def work() -> int:
-        findings = [*_ground(settings), *await _house(settings), *_providers(settings)]
+        providers = await _providers(settings, offline=offline)
+        findings = [*_ground(settings), *await _house(settings), *providers]
         sick = [f for f in findings if not f.ok and f.matters]
         if json:
             click.echo(data.page([asdict(f) for f in findings]))
@@ -59,22 +63,30 @@ def doctor_command(json: bool) -> int:
 
 
 def _print(findings: list[Finding], sick: int) -> None:
-    rows = [(_word(f), f.about, f.found) for f in findings]
+    shown = [f for f in findings if f.ok or f.matters]
+    rows = [(_word(f), f.about, "") for f in shown]
+    begins = max(words.width(line) for line in words.columns(rows)) + 2
     colours = {"ok": "green", "problem": "red"}
-    for line, f in zip(words.columns(rows), findings, strict=True):
+    for line, f in zip(words.columns(rows), shown, strict=True):
         word = _word(f)
-        mark = click.style(line[: len(word)], fg=colours.get(word), dim=word == "off")
-        click.echo(mark + line[len(word) :])
+        first, *more = words.wrapped(f.found, first=begins, cells=CELLS_MAX)
+        mark = click.style(line[: len(word)], fg=colours.get(word))
+        click.echo(mark + f"{line[len(word) :]:<{begins - len(word)}}{first}")
+        for rest in more:
+            click.echo(" " * begins + rest)
         if f.todo:
-            click.echo(" " * max(len(_word(g)) + 2 for g in findings) + f"→ {f.todo}")
+            click.echo(" " * begins + f"→ {f.todo}")
+    if unused := [f.about.removeprefix("provider ") for f in findings if f not in shown]:
+        click.echo()
+        said = f"Not set up: {', '.join(unused)}. What each of them needs: batchmill providers"
+        for line in words.wrapped(said, first=0, cells=CELLS_MAX):
+            click.echo(click.style(line, dim=True))
     click.echo()
     click.echo("all is well" if not sick else f"{words.plural(sick, 'problem')} to mend")
 
 
 def _word(finding: Finding) -> str:
-    if finding.ok:
-        return "ok"
-    return "problem" if finding.matters else "off"
+    return "ok" if finding.ok else "problem"
 
 
 def _ground(settings: "Settings") -> "Iterator[Finding]":
@@ -156,22 +168,30 @@ async def _house(settings: "Settings") -> list[Finding]:
     return found
 
 
-def _providers(settings: "Settings") -> "Iterator[Finding]":
-    """Look at each provider. Nobody has every key: only one that was set up here must work."""
+async def _providers(settings: "Settings", *, offline: bool) -> list[Finding]:
+    """Look at each provider, and ask those that are set up: nobody has every key."""
     from contextlib import AsyncExitStack
 
+    from batchmill.cli.probes import ask
     from batchmill.wiring import Market, SystemClock, SystemIds
 
-    market = Market(settings=settings, clock=SystemClock(), ids=SystemIds(), stack=AsyncExitStack())
-    for name in market.names():
-        yield _provider(market, name, meant=name in settings.providers)
+    async with AsyncExitStack() as stack:
+        clock, ids = SystemClock(), SystemIds()
+        market = Market(settings=settings, clock=clock, ids=ids, stack=stack)
+        found = {name: _provider(market, name) for name in market.names()}
+        asked = [name for name, finding in found.items() if finding.ok and not offline]
+        for name, heard in (await ask(market, asked)).items():
+            words_ = f"{found[name].found} – {heard.words}" if heard.ok else heard.words
+            found[name] = replace(found[name], ok=heard.ok, found=words_, todo=heard.todo)
+    return list(found.values())
 
 
-def _provider(market: "Market", name: str, *, meant: bool) -> Finding:
+def _provider(market: "Market", name: str) -> Finding:
+    about, meant = f"provider {name}", name in market.settings.providers
     try:
         missing, title = market.missing(name), market.spec(name).title
     except UserError as error:
-        return Finding(f"provider {name}", ok=False, found=str(error), todo="see what it says")
+        return Finding(about, ok=False, found=str(error), todo="see what it says")
     if missing is None:
-        return Finding(f"provider {name}", ok=True, found=title)
-    return Finding(f"provider {name}", ok=False, found=title, todo=missing, matters=meant)
+        return Finding(about, ok=True, found=title)
+    return Finding(about, ok=False, found=title, todo=missing, matters=meant)

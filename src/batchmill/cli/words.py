@@ -117,8 +117,14 @@ def width(text: str) -> int:
 
 
 def wrapped(text: str, *, first: int, cells: int) -> list[str]:
-    """Break a last column that begins at *first* into lines of no more than *cells* in all."""
-    return textwrap.wrap(text, max(cells - first, 20)) or [""]
+    """
+    Break a last column that begins at *first* into lines of no more than *cells* in all.
+
+    Only between words: a path or an address stays whole, to be copied.
+    """
+    room = max(cells - first, 20)
+    whole = textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False)
+    return whole or [""]
 
 
 def columns(

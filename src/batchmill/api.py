@@ -22,12 +22,13 @@ from batchmill.core.eta import Eta
 from batchmill.core.failure import Failure
 from batchmill.core.request import ENDPOINTS
 from batchmill.errors import Conflict, InvalidRecipe, InvalidTable
+from batchmill.providers import addressed
 from batchmill.service import cancel, plan
 from batchmill.service.create import Wish
 from batchmill.service.inspect import View
 from batchmill.service.receipt import Receipt, receipt
 from batchmill.settings import Settings, load
-from batchmill.wiring import House, open_house
+from batchmill.wiring import House, asked_at, open_house
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -181,9 +182,10 @@ def run(
     schema: Mapping[str, object] | None = None,
     images: Sequence[str] = (),
     image_max_side: int | None = None,
+    skip_bad_images: bool = False,
     max_tokens: int | None = None,
     params: Mapping[str, object] | None = None,
-    endpoint: str = "chat",
+    endpoint: str | None = None,
     lane: str = "auto",
     window: timedelta | None = None,
     limit: int | None = None,
@@ -199,13 +201,20 @@ def run(
     *table* is a path (CSV, TSV, Parquet, JSONL; file, folder, glob or s3 url), an Arrow table, or
     any DataFrame with `__arrow_c_stream__` (pandas, polars, duckdb). *prompt* and *system* are
     Jinja2 templates over its columns; a table of ready-made request lines needs none. *images* are
-    columns of images or PDFs; larger images are made smaller, to *image_max_side* pixels. *window*
-    is how long you are willing to wait. With *work* false nothing is moved from here: another
-    program on the same home does it, e.g. `batchmill work`. `UserError`s come before any spending.
+    columns of images or PDFs: larger images are made smaller, to *image_max_side* pixels; rows
+    whose image cannot be read stop it all, or with *skip_bad_images* are left out. *window* is how
+    long you are willing to wait. With *work* false nothing is moved from here: another program on
+    the same home does it, e.g. `batchmill work`. `UserError`s come before any spending.
     """
     front = _front(home, work=work)
-    dialect, url = _addressed(endpoint)
+    if endpoint is not None and endpoint not in ENDPOINTS:
+        raise InvalidRecipe(f"endpoint {endpoint!r}: expected one of {', '.join(ENDPOINTS)}.")
     named = front.house.market.named(model, lane)
+    if endpoint is not None:  # before a table in memory is kept in vain
+        addressed(named.spec, named.provider, endpoint, named.model)
+    batch_id = front.house.ids.batch()
+    source = _source(front.house, batch_id, table, encoding, limit)
+    dialect, url = asked_at(named, source, front.house.blobs, endpoint)
     recipe = Recipe(
         model=named.model,
         dialect=dialect,
@@ -215,28 +224,22 @@ def run(
         schema=schema,
         images=tuple(images),
         image_max_side=image_max_side,
+        skip_bad_images=skip_bad_images,
         links=named.spec.links,
         max_tokens=max_tokens,
         params=dict(params or {}),
         same_prompt=same_prompt,
     )
-    batch_id = front.house.ids.batch()
     wish = Wish(
         batch_id=batch_id,
         provider=named.provider,
         lane=named.lane,
         recipe=recipe,
-        source=_source(front.house, batch_id, table, encoding, limit),
+        source=source,
         window_s=None if window is None else window.total_seconds(),
         name=name,
     )
     return _accepted(front, wish)
-
-
-def _addressed(endpoint: str) -> tuple[str, str]:
-    if endpoint not in ENDPOINTS:
-        raise InvalidRecipe(f"endpoint {endpoint!r}: expected one of {', '.join(ENDPOINTS)}.")
-    return ENDPOINTS[endpoint]
 
 
 def _accepted(front: "_Front", wish: Wish) -> Batch:

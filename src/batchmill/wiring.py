@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from batchmill import providers
 from batchmill.core import price
 from batchmill.core.limits import Limits
+from batchmill.core.request import DIALECTS, ENDPOINTS
 from batchmill.engine.loop import Loop
-from batchmill.errors import InvalidSetting, MissingKey, StorageTrouble, UnknownModel
+from batchmill.errors import InvalidSetting, InvalidTable, MissingKey, StorageTrouble, UnknownModel
 from batchmill.ports import Blobs, Http, Store, Supplier, Turn, Web
 from batchmill.providers import Context, Knobs, ProviderSpec
 from batchmill.service.advance import Advancer
@@ -31,6 +32,7 @@ from batchmill.store import open_store
 from batchmill.store.turn import turn_for
 
 if TYPE_CHECKING:
+    from batchmill.core.batch import Source
     from batchmill.rows.segments import Segments
 
 LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that looks like another
@@ -79,6 +81,34 @@ class Named:
     lane: str
     spec: ProviderSpec
     knobs: Knobs
+
+
+def asked_at(named: Named, source: "Source", blobs: Blobs, endpoint: str | None) -> tuple[str, str]:
+    """
+    Return the dialect and the url in which a table is asked; *endpoint* None is chat.
+
+    Ready-made lines say themselves where they want to go; to a chat, where there are no responses.
+    """
+    if endpoint is None and source.format == "requests":
+        endpoint = _endpoint_of(named, source, blobs)
+    dialect = providers.addressed(named.spec, named.provider, endpoint or "chat", named.model)
+    return dialect, DIALECTS[dialect].url
+
+
+def _endpoint_of(named: Named, source: "Source", blobs: Blobs) -> str:
+    from batchmill.rows.read import glimpse
+
+    wanted = glimpse(source, blobs, 1)
+    if not wanted.url:
+        return "chat"
+    if not wanted.dialect:
+        known = ", ".join(url for _, url in ENDPOINTS.values())
+        raise InvalidTable(
+            f"{source.url}: line 1: no endpoint {wanted.url!r}; expected one of {known}."
+        )
+    endpoint = DIALECTS[wanted.dialect].endpoint
+    there = named.spec.dialect(named.spec, endpoint, named.model) is not None
+    return "chat" if endpoint == "responses" and not there else endpoint
 
 
 @dataclass(slots=True, kw_only=True)

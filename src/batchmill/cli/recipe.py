@@ -74,6 +74,7 @@ class Asked:
     schema: str | None
     image: tuple[str, ...]
     image_max_side: int | None
+    skip_bad_images: bool
     max_tokens: int | None
     param: tuple[tuple[str, object], ...]
     endpoint: str | None
@@ -104,14 +105,19 @@ FLAGS = (
         "--image",
         multiple=True,
         metavar="COLUMN",
-        help="Column of images or PDFs: links, s3://, data: URLs, paths. Whatever must be read for "
-        "it is read before anything is sent; rows where that fails are named, and stop it all.",
+        help="Column of images or PDFs: links, s3://, data: URLs, paths. What must be read is read "
+        "before anything is sent; rows where that fails are named, and nothing is sent.",
     ),
     click.option(
         "--image-max-side",
         type=COUNT,
         metavar="PIXELS",
         help="Make larger images smaller first; linked ones are fetched for that.",
+    ),
+    click.option(
+        "--skip-bad-images",
+        is_flag=True,
+        help="Leave out rows whose image cannot be read: they end as errored, and cost nothing.",
     ),
     click.option("--max-tokens", type=COUNT, metavar="N", help="Most tokens of one answer."),
     click.option(
@@ -211,8 +217,8 @@ def target(asked: Asked, source: "Source", blobs: "Blobs") -> str:
 def recipe(asked: Asked, named: "Named", source: "Source", blobs: "Blobs") -> "Recipe":
     """Return what is asked of each row; raise where the flags contradict each other."""
     from batchmill.core.batch import Recipe
-    from batchmill.core.request import ENDPOINTS
     from batchmill.errors import InvalidRecipe
+    from batchmill.wiring import asked_at
 
     ready_made = source.format == "requests"
     prompt = _prompt(asked)
@@ -221,8 +227,7 @@ def recipe(asked: Asked, named: "Named", source: "Source", blobs: "Blobs") -> "R
             f"{asked.table}: what shall be asked of each row? Say --prompt 'TEXT with "
             "{{ column }}' or --prompt-file FILE; only ready-made request lines need none."
         )
-    endpoint = asked.endpoint or (_endpoint_of(source, blobs) if ready_made else "chat")
-    dialect, url = ENDPOINTS[endpoint]
+    dialect, url = asked_at(named, source, blobs, asked.endpoint)
     return Recipe(
         model=named.model,
         dialect=dialect,
@@ -232,26 +237,12 @@ def recipe(asked: Asked, named: "Named", source: "Source", blobs: "Blobs") -> "R
         schema=_schema(asked.schema),
         images=asked.image,
         image_max_side=asked.image_max_side,
+        skip_bad_images=asked.skip_bad_images,
         links=named.spec.links,
         max_tokens=asked.max_tokens,
         params=dict(asked.param),
         same_prompt=asked.same_prompt,
     )
-
-
-def _endpoint_of(source: "Source", blobs: "Blobs") -> str:
-    from batchmill.core.request import ENDPOINTS
-    from batchmill.errors import InvalidTable
-    from batchmill.rows.read import glimpse
-
-    wanted = glimpse(source, blobs, 1).url
-    if not wanted:
-        return "chat"
-    for endpoint, (_, url) in ENDPOINTS.items():
-        if url == wanted:
-            return endpoint
-    known = ", ".join(url for _, url in ENDPOINTS.values())
-    raise InvalidTable(f"{source.url}: line 1: no endpoint {wanted!r}; expected one of {known}.")
 
 
 def _prompt(asked: Asked) -> str | None:

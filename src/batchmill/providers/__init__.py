@@ -14,8 +14,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from batchmill.core.limits import MIB, Limits
-from batchmill.core.request import dialect_for
-from batchmill.errors import UnknownProvider
+from batchmill.core.request import DIALECTS, dialect_for
+from batchmill.errors import InvalidRecipe, UnknownProvider
 from batchmill.ports import Clock, Http, Ids, Provider
 
 GROUP = "batchmill.providers"
@@ -126,6 +126,18 @@ def spec(name: str) -> ProviderSpec:
         if entry.name == name:
             return _checked(entry.load(), name)
     return _checked(import_module(f"{__name__}.{name}").PROVIDER, name)
+
+
+def addressed(spec: ProviderSpec, name: str, endpoint: str, model: str) -> str:
+    """Return the dialect in which *model* is asked at *endpoint*; raise `InvalidRecipe` if none."""
+    found = spec.dialect(spec, endpoint, model)
+    if found is not None:
+        return found
+    known = dict.fromkeys(dialect.endpoint for dialect in DIALECTS.values())
+    has = [other for other in known if spec.dialect(spec, other, model) is not None]
+    raise InvalidRecipe(
+        f"--endpoint {endpoint}: {name} has none for {model}. It has: {', '.join(has) or 'none'}."
+    )
 
 
 def _checked(found: object, name: str) -> ProviderSpec:

@@ -129,6 +129,7 @@ class RequestsChunk:
     numbers: Sequence[int]
     custom_ids: list[str]
     bodies: list[bytes]
+    dialect: str = ""  #: of the bodies; "" where nobody knows
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -148,7 +149,11 @@ class RequestsChunk:
     def slice(self, start: int, count: int) -> "RequestsChunk":
         part = slice(start, start + count)
         return RequestsChunk(
-            self.place.after(start), self.numbers[part], self.custom_ids[part], self.bodies[part]
+            self.place.after(start),
+            self.numbers[part],
+            self.custom_ids[part],
+            self.bodies[part],
+            self.dialect,
         )
 
     def where(self, index: int) -> str:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import BinaryIO, Self
 
-import msgspec
-
 from batchmill.core.batch import Recipe, Source
 from batchmill.core.limits import ENVELOPE_BYTES, Limits, Range, fits
-from batchmill.errors import InvalidRecipe, InvalidRow
+from batchmill.core.request import DIALECTS
+from batchmill.errors import InvalidRecipe, InvalidRequest, InvalidRow
 from batchmill.ports import Blobs, Cutting
 from batchmill.rows.bodies import Bodies
 from batchmill.rows.chunk import Chunk, RequestsChunk
@@ -16,9 +15,7 @@ from batchmill.rows.columns import check_clash
 from batchmill.rows.places import shown
 from batchmill.rows.reach import Reach
 from batchmill.rows.read import Reading, columns_of
-
-_encode = msgspec.json.Encoder().encode
-_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+from batchmill.wire.translate import request
 
 Open = Callable[[int], AbstractContextManager[BinaryIO]]
 
@@ -54,6 +51,7 @@ def cut_table(
         ranges=tuple(cutter.ranges),
         size_bytes=total,
         first_body=first_body,
+        unusable=reach.check(),
     )
 
 
@@ -62,7 +60,6 @@ class FromRows:
 
     def __init__(self, recipe: Recipe, columns: list[str] | None, reach: Reach) -> None:
         self._bodies = Bodies(recipe, reach)
-        self._reach = reach
         self._schema = recipe.schema
         self._seen: dict[str, None] | None = None if columns is not None else {}
         if columns is not None:
@@ -77,7 +74,6 @@ class FromRows:
         # JSON lines: only the last row tells which columns there are. Nothing is spent before.
         if self._seen is not None and rows:
             self._check(list(self._seen))
-        self._reach.check()
 
     def _check(self, columns: list[str]) -> None:
         check_clash(columns, self._schema)
@@ -85,7 +81,7 @@ class FromRows:
 
 
 class ReadyMade:
-    """Bodies that came as they are; only the model may be another one."""
+    """Bodies that came as they are; only the model, and with it the dialect, may be another."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -103,29 +99,38 @@ class ReadyMade:
                     f"it out, or say --format jsonl to treat the lines as rows."
                 )
         check_clash(["custom_id"], recipe.schema)
-        self._model = _encode(recipe.model)
 
     def lines(self, chunk: Chunk) -> Iterator[bytes]:
         assert isinstance(chunk, RequestsChunk)
-        bodies = map(self._remodelled, chunk.bodies) if self._recipe.model else chunk.bodies
-        yield b"".join([body + b"\n" for body in bodies])
+        self._check_kind(chunk.dialect)
+        yield b"".join([self._told(chunk, i) + b"\n" for i in range(len(chunk))])
 
     def finish(self, reading: Reading, rows: int) -> None:
-        url = reading.requests.url
-        if rows and url != self._recipe.url:
-            raise InvalidRecipe(
-                f"the requests want to go to {url}, but {self._recipe.url} is what was asked for. "
-                f"Say --endpoint chat, responses or embeddings, as the lines do."
-            )
+        if rows and not reading.requests.dialect and reading.requests.url != self._recipe.url:
+            raise self._elsewhere(reading.requests.url)
 
-    def _remodelled(self, body: bytes) -> bytes:
-        fields = _raw_fields(body)
-        model = fields.get("model")
-        if model is not None and bytes(model) == self._model:
-            return body
-        # Everything else stays as it was written, down to the last digit.
-        fields["model"] = msgspec.Raw(self._model)
-        return _encode(fields)
+    def _told(self, chunk: RequestsChunk, index: int) -> bytes:
+        recipe = self._recipe
+        spoken = chunk.dialect or recipe.dialect
+        try:
+            return request(chunk.bodies[index], spoken, recipe.dialect, recipe.model)
+        except InvalidRequest as error:
+            raise InvalidRow(f"{chunk.where(index)}: {error}") from error
+
+    def _check_kind(self, spoken: str) -> None:
+        """An embedding is no chat; everything else can be told in other words."""
+        kinds = [
+            DIALECTS[name].endpoint
+            for name in (spoken or self._recipe.dialect, self._recipe.dialect)
+        ]
+        if len(set(kinds)) > 1 and "embeddings" in kinds:
+            raise self._elsewhere(DIALECTS[spoken].url)
+
+    def _elsewhere(self, url: str) -> InvalidRecipe:
+        return InvalidRecipe(
+            f"the requests want to go to {url}, but {self._recipe.url} is what was asked for. "
+            f"Say --endpoint chat, responses or embeddings, as the lines do."
+        )
 
 
 class Cutter:

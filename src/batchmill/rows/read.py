@@ -41,6 +41,7 @@ class Glimpse:
     columns: tuple[str, ...]
     rows: Sequence[Mapping[str, object]]  #: the first few
     url: str = ""  #: ready-made request lines: where the first one wants to go
+    dialect: str = ""  #: ready-made request lines: of the first body; "" where nobody knows the url
     model: str = ""  #: ready-made request lines: the model the first one names
 
 
@@ -162,22 +163,20 @@ def spooled(key: str, format: str, encoding: str, limit: int | None, size: int) 
 
 def glimpse(source: Source, blobs: Blobs, rows: int = 5) -> Glimpse:
     """Look at the columns and the first rows of a table."""
-    chunk = next(iter(Reading(replace(source, limit=rows), blobs)), None)
+    reading = Reading(replace(source, limit=rows), blobs)
+    chunk = next(iter(reading), None)
     columns = tuple((columns_of(source, blobs) or ()) if chunk is None else chunk.names())
     if chunk is None:
         return Glimpse(columns=columns, rows=())
     found = [as_mapping(chunk, i) for i in range(min(rows, len(chunk)))]
     if not isinstance(chunk, RequestsChunk):
         return Glimpse(columns=columns, rows=found)
-    url, _, _ = source.parts[0]
-    with places.opened(url, blobs) as file:
-        line = next(jsonl.chunks(file, shown(url), encoding=source.encoding)).lines[0]
-    first = msgspec.json.decode(line)
     return Glimpse(
         columns=columns,
         rows=found,
-        url=str(first.get("url") or ""),
-        model=str(first["body"].get("model") or ""),
+        url=reading.requests.url,
+        dialect=reading.requests.dialect,
+        model=str(msgspec.json.decode(chunk.bodies[0]).get("model") or ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""Ready-made request lines: what a batch input file for a vendor holds."""
+"""Ready-made request lines: what a batch input file for a vendor holds, whichever vendor's."""
 
 from array import array
 from collections.abc import Callable, Iterator
@@ -6,23 +6,56 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pyarrow as pa
 
+from batchmill.core.request import (
+    ANTHROPIC_MESSAGES,
+    DIALECTS,
+    GEMINI_EMBED,
+    GEMINI_GENERATE,
+    MISTRAL_CHAT,
+    OPENAI_EMBEDDINGS,
+)
 from batchmill.errors import InvalidTable
 from batchmill.rows.chunk import Place, RequestsChunk
 from batchmill.rows.kernels import pc
 from batchmill.wire import jsonl
 from batchmill.wire.openai import RequestLine
 
+
+class _OtherLine(msgspec.Struct):
+    """A line of Anthropic (params), Mistral (body, but no url) or Gemini (key, request)."""
+
+    custom_id: str | None = None
+    key: str | None = None
+    url: str | None = None
+    params: msgspec.Raw | None = None
+    body: msgspec.Raw | None = None
+    request: msgspec.Raw | None = None
+
+
 _line = msgspec.json.Decoder(RequestLine).decode
+_other = msgspec.json.Decoder(_OtherLine).decode
 _body = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+#: The first dialect that goes to a url. Azure's lines leave the version out.
+_BY_URL: dict[str, str] = {}
+for _name, _dialect in DIALECTS.items():
+    _BY_URL.setdefault(_dialect.url, _name)
+    _BY_URL.setdefault(_dialect.url.removeprefix("/v1"), _name)
+
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 def looks_ready_made(line: bytes) -> bool:
-    """Say whether a line of JSON is a request rather than a row: it has a custom_id and a body."""
+    """Say whether a line of JSON is a request rather than a row: it has an id and a body."""
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except _UNREADABLE:
         return False
-    return isinstance(found, dict) and "custom_id" in found and isinstance(found.get("body"), dict)
+    if not isinstance(found, dict):
+        return False
+    if "custom_id" in found:
+        return isinstance(found.get("body"), dict) or isinstance(found.get("params"), dict)
+    return "key" in found and isinstance(found.get("request"), dict)
 
 
 class RequestLines:
@@ -30,6 +63,7 @@ class RequestLines:
 
     def __init__(self) -> None:
         self.url = ""  #: of the first line; every other must want to go there too
+        self.dialect = ""  #: of the first line's body; "" where the url is nobody's
         self._first = ""
         self._hashes = array("q")  # eight bytes for each custom_id, not the id itself
 
@@ -42,14 +76,18 @@ class RequestLines:
             custom_ids.append(request.custom_id)
             bodies.append(bytes(request.body))
         self._hashes.extend(map(hash, custom_ids))
-        return RequestsChunk(place, found.numbers, custom_ids, bodies)
+        return RequestsChunk(place, found.numbers, custom_ids, bodies, self.dialect)
 
     def _request(self, line: bytes, number: int, name: str) -> RequestLine:
         where = f"{name}, line {number}"
+        dialect = ""
         try:
-            request = _line(line)
+            try:
+                request = _line(line)
+            except msgspec.ValidationError:
+                request, dialect = _other_vendors(line)
             _body(request.body)  # Raw is anything; a request is an object
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise InvalidTable(
                 f"{where}: is no request line ({words}). Expected an object with custom_id, "
@@ -64,6 +102,12 @@ class RequestLines:
                     f"requests of a batch go to one url; split the file."
                 )
             self.url, self._first = request.url, where
+            self.dialect = dialect or _BY_URL.get(request.url, "")
+        elif dialect and dialect != self.dialect:
+            raise InvalidTable(
+                f"{where}: is a line for {dialect}, but {self._first} is one for {self.dialect}. "
+                f"All requests of a batch are of one form; split the file."
+            )
         return request
 
     def check_unique(self, again: Callable[[], Iterator[RequestsChunk]]) -> None:
@@ -90,3 +134,25 @@ class RequestLines:
                         f"{where}: custom_id {custom_id!r} is already that of {first}. Each "
                         f"request needs one of its own."
                     )
+
+
+def _other_vendors(line: bytes) -> tuple[RequestLine, str]:
+    """Read a line without method and url, and tell its dialect; raise as if it were OpenAI's."""
+    found = _other(line)
+    custom_id = found.custom_id or found.key
+    if custom_id is not None and found.url is None:
+        if found.params is not None and found.custom_id is not None:
+            return _as_line(custom_id, ANTHROPIC_MESSAGES, found.params), ANTHROPIC_MESSAGES
+        if found.request is not None and found.key is not None:
+            embeds = "content" in _body(found.request)
+            dialect = GEMINI_EMBED if embeds else GEMINI_GENERATE
+            return _as_line(custom_id, dialect, found.request), dialect
+        if found.body is not None and found.custom_id is not None:
+            embeds = "input" in _body(found.body)
+            dialect = OPENAI_EMBEDDINGS if embeds else MISTRAL_CHAT
+            return _as_line(custom_id, dialect, found.body), dialect
+    return _line(line), ""
+
+
+def _as_line(custom_id: str, dialect: str, body: msgspec.Raw) -> RequestLine:
+    return RequestLine(custom_id, "POST", DIALECTS[dialect].url, body)

@@ -117,7 +117,6 @@ def test_a_wrong_key_is_told_in_the_vendors_words_with_the_variable_that_holds_i
     assert "Incorrect API key provided." in told.out
     assert "look at the key in OPENAI_API_KEY" in told.out
     assert "sk-wrong" not in told.out
-    assert max(map(len, told.out.splitlines())) <= 100
 
 
 def test_offline_nobody_is_asked(

@@ -216,8 +216,8 @@ def test_all_that_cannot_be_used_is_told_at_once_and_only_then():
 
     assert str(raised.value) == (
         "t.csv, row 2, column i: https://x.test/1: its server answers 404 Not Found. 2 more cannot "
-        "be used: t.csv, row 4, column i; t.csv, row 5, column i. Nothing has been sent: mend "
-        "these rows or take them out, then run it again."
+        "be used: t.csv, row 4, column i; t.csv, row 5, column i. Nothing has been sent. Mend such "
+        "rows, or say --skip-bad-images to leave them out."
     )
 
 
@@ -231,6 +231,26 @@ def test_where_nothing_can_be_fetched_at_all_it_ends_soon():
     with pytest.raises(InvalidRow, match=r"99 more cannot be used.*and 79 more\. Reading ended"):
         rows([f"https://x.test/{n}" for n in range(5000)], Reach(fetch=fetch), links=())
     assert len(asked) < UNUSABLE_MAX + 2 * AT_ONCE
+
+
+def test_rows_without_their_image_can_be_left_out_and_are_told_with_the_reason():
+    def fetch(link):
+        if link.endswith("1"):
+            raise InvalidRow("its server answers 404 Not Found")
+        return PNG
+
+    reach = Reach(fetch=fetch, skip=True)
+    rows([f"https://x.test/{n}" for n in range(3)], reach, links=())
+
+    assert reach.check() == {1: "https://x.test/1: its server answers 404 Not Found"}
+
+
+def test_where_most_rows_have_no_image_something_greater_is_wrong_and_it_ends():
+    def fetch(link):
+        raise InvalidRow("its host cannot be looked up now")
+
+    with pytest.raises(InvalidRow, match=r"Nothing has been sent\.$"):
+        rows([f"https://x.test/{n}" for n in range(500)], Reach(fetch=fetch, skip=True), links=())
 
 
 def test_links_are_fetched_several_at_once_and_come_in_the_order_of_rows():

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from batchmill.core.batch import Batch
 from batchmill.core.failure import POLICIES, Failure, Hold, Patience
 from batchmill.core.limits import Range
 from batchmill.core.rowset import NO_ROWS, RowSet, compact, row_range
-from batchmill.core.shard import Event, Refused, Shard, Vanished
+from batchmill.core.shard import Event, Refused, Shard, State, Vanished
+
+#: What the results of rows are called that nobody was ever offered.
+LEFT_OUT: Final = "left-out"
 
 
 def shard_id_of(batch_id: str, n: int) -> str:
@@ -19,19 +23,36 @@ def lane_for(lane: str, rows: int, requests_min: int) -> str:
     return "live" if lane == "batch" and rows < requests_min else lane
 
 
-def first_shards(batch: Batch, ranges: Iterable[Range], requests_min: int = 1) -> list[Shard]:
-    """Return one shard for each range of the freshly cut table."""
+def first_shards(
+    batch: Batch, ranges: Iterable[Range], requests_min: int = 1, left_out: RowSet = NO_ROWS
+) -> list[Shard]:
+    """Return one shard for each range of the freshly cut table, without the rows *left_out*."""
     return [
         Shard(
             id=shard_id_of(batch.id, r.n),
             batch_id=batch.id,
             n=r.n,
             provider=batch.provider,
-            lane=lane_for(batch.lane, r.count, requests_min),
-            rows=row_range(r.start, r.count),
+            lane=lane_for(batch.lane, len(rows), requests_min),
+            rows=rows,
         )
         for r in ranges
+        if (rows := compact(row_range(r.start, r.count) - left_out))
     ]
+
+
+def left_out_shard(batch: Batch, ranges: Sequence[Range], rows: RowSet) -> Shard:
+    """Return the shard of the rows that nobody is offered; it settles as it is made."""
+    n = max(r.n for r in ranges) + 1
+    return Shard(
+        id=shard_id_of(batch.id, n),
+        batch_id=batch.id,
+        n=n,
+        provider=batch.provider,
+        lane=batch.lane,
+        rows=compact(rows),
+        state=State.SETTLED,
+    )
 
 
 def times_failed(
@@ -136,7 +157,9 @@ def retry(
     found: list[Shard] = []
     first = max((s.n for s in shards), default=0) + 1
     for shard in sorted(shards, key=lambda s: -s.n):
-        if rows := shard.rows & wanted:
+        if shard.kept == LEFT_OUT:  # there is nothing that could be sent
+            wanted -= shard.rows
+        elif rows := shard.rows & wanted:
             again = _again(shard, first + len(found), rows, now, requests_min)
             found.append(replace(again, max_tokens=max_tokens or shard.max_tokens))
             wanted -= rows

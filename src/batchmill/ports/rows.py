@@ -1,7 +1,7 @@
 """The data plane as the service sees it."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from batchmill.core.batch import Batch, Recipe, Source
@@ -20,6 +20,8 @@ class Cutting:
     rows: int
     ranges: tuple[Range, ...]
     size_bytes: int  #: of all bodies
+    #: Rows whose image cannot be read, and why: they must not be sent.
+    unusable: Mapping[int, str] = field(default_factory=dict[int, str])
     first_body: bytes = b""  #: what the first row became, to be looked at before anything is spent
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from batchmill.core.batch import Batch
 from batchmill.core.failure import POLICIES, Failure
 from batchmill.core.limits import Range
+from batchmill.core.plan import LEFT_OUT
 from batchmill.core.rowset import NO_ROWS, RowSet, row_range
 from batchmill.core.shard import Shard, State
 from batchmill.errors import StorageTrouble
@@ -143,9 +144,9 @@ def _attempts(origin: Range, touching: Sequence[Shard]) -> pa.Array:
 
 
 def _never_offered(shard: Shard) -> bool:
-    return (
-        not shard.kept and shard.upstream_id is None and shard.tally.failed.keys() <= _NEVER_OFFERED
-    )
+    if shard.kept:
+        return shard.kept == LEFT_OUT
+    return shard.upstream_id is None and shard.tally.failed.keys() <= _NEVER_OFFERED
 
 
 def _costs(blobs: Blobs, batch: Batch, origin: Range, touching: Sequence[Shard]) -> pa.Array | None:

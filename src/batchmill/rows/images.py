@@ -39,24 +39,25 @@ class Images:
         columns = [(name, chunk.values(name)) for name in self._columns]
         rows = (
             [
-                self._read(values[index], f"{chunk.where(index)}, column {name}")
+                self._read(values[index], row, f"{chunk.where(index)}, column {name}")
                 for name, values in columns
                 if values[index] is not None and values[index] != ""
             ]
-            for index in range(len(chunk))
+            for index, row in enumerate(range(chunk.place.start, chunk.place.start + len(chunk)))
         )
         for row in in_order(map(_row_job, rows), AT_ONCE):
+            self._reach.looked += 1
             for found in row:
                 if isinstance(found, Unusable):
                     self._reach.note(found)
             yield [found for found in row if not isinstance(found, Unusable)]
 
-    def _read(self, value: object, where: str) -> _Found | _Cell:
+    def _read(self, value: object, row: int, where: str) -> _Found | _Cell:
         try:
             found = self._cells.read(value)
         except InvalidRow as error:
-            return Unusable(where, str(error))
-        return partial(_done, found, where) if callable(found) else found
+            return Unusable(row, where, str(error))
+        return partial(_done, found, row, where) if callable(found) else found
 
 
 def _row_job(cells: list[_Found | _Cell]) -> Callable[[], list[_Found]] | Future[list[_Found]]:
@@ -68,8 +69,8 @@ def _row(cells: list[_Found | _Cell]) -> list[_Found]:
     return [cell() if callable(cell) else cell for cell in cells]
 
 
-def _done(job: Job, where: str) -> _Found:
+def _done(job: Job, row: int, where: str) -> _Found:
     try:
         return job()
     except InvalidRow as error:
-        return Unusable(where, str(error))
+        return Unusable(row, where, str(error))

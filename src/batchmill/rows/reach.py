@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 from batchmill.errors import InvalidRow
 from batchmill.rows.bucket import BucketFiles
@@ -17,6 +17,7 @@ _NAMED_MAX: Final = 20
 class Unusable:
     """A cell that leads to no image."""
 
+    row: int  #: number in the whole table, from 0
     where: str  #: file, row or line, column
     words: str  #: why
 
@@ -27,11 +28,13 @@ class Reach:
     What cells may reach, and what they did not.
 
     One image that is missing need not be the only one: they are gathered while the table is read,
-    and told together before anything is sent.
+    and told together before anything is sent, or their rows are left out.
     """
 
     local: bool = True  #: files of this machine, and buckets that its keys open
     fetch: Callable[[str], bytes] | None = None  #: see `ports.Web.fetching`
+    skip: bool = False  #: whether rows that reach nothing are left out
+    looked: int = 0  #: rows so far
     _unusable: list[Unusable] = field(default_factory=list[Unusable])
     _buckets: dict[str, BucketFiles] = field(default_factory=dict[str, BucketFiles])
 
@@ -47,21 +50,29 @@ class Reach:
     def note(self, found: Unusable) -> None:
         """Remember a cell, in the order of rows; raise `InvalidRow` once there are very many."""
         self._unusable.append(found)
-        if len(self._unusable) >= UNUSABLE_MAX:
-            self.check()
+        many = len(self._unusable)
+        if many >= UNUSABLE_MAX and not (self.skip and 2 * many < self.looked):
+            self._refuse()
 
-    def check(self) -> None:
-        """Raise `InvalidRow` if any cell led nowhere; it names the first and tells of the rest."""
-        if not self._unusable:
-            return
+    def check(self) -> dict[int, str]:
+        """
+        Return the rows to be left out, and why.
+
+        If none may be, raise `InvalidRow` that names the first and tells of the rest.
+        """
+        if self._unusable and not self.skip:
+            self._refuse()
+        return {found.row: found.words for found in reversed(self._unusable)}
+
+    def _refuse(self) -> NoReturn:
         first, *others = self._unusable
         words = f"{first.where}: {first.words}."
         if others:
             named = "; ".join(found.where for found in others[:_NAMED_MAX])
             more = f"; and {len(others) - _NAMED_MAX} more" if len(others) > _NAMED_MAX else ""
             ended = " Reading ended there." if len(self._unusable) >= UNUSABLE_MAX else ""
-            words += (
-                f" {len(others)} more cannot be used: {named}{more}.{ended} Nothing has been sent: "
-                f"mend these rows or take them out, then run it again."
-            )
+            words += f" {len(others)} more cannot be used: {named}{more}.{ended}"
+        words += " Nothing has been sent."
+        if not self.skip:
+            words += " Mend such rows, or say --skip-bad-images to leave them out."
         raise InvalidRow(words)

@@ -65,7 +65,7 @@ class Segments:
                     limits,
                     lambda n: self._blobs.create(requests_key(batch_id, n)),
                     progress,
-                    Reach(local=self._local_images, fetch=fetch),
+                    Reach(local=self._local_images, fetch=fetch, skip=recipe.skip_bad_images),
                 )
         except BaseException:
             self.drop(batch_id)

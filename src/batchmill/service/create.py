@@ -1,11 +1,16 @@
 """Accept a table: cut it (blocking, nothing spent), then make the batch in one transaction."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from batchmill.core.batch import Batch, Recipe, Source
+from batchmill.core.failure import Failure
 from batchmill.core.limits import Range
-from batchmill.core.plan import first_shards
+from batchmill.core.outcome import Outcome, Result
+from batchmill.core.plan import LEFT_OUT, first_shards, left_out_shard
+from batchmill.core.request import custom_id_of
+from batchmill.core.rowset import rows_of
+from batchmill.core.shard import Shard
 from batchmill.ports import Clock, Cutting, Ids, Rows, Store, Suppliers
 
 
@@ -64,10 +69,29 @@ class Creator:
         )
         return Draft(batch, cutting.ranges, cutting)
 
+    async def _left_out(self, draft: Draft) -> Shard:
+        """Settle the rows that cannot be sent, before the batch begins; return their shard."""
+        unusable = draft.cutting.unusable
+        shard = left_out_shard(draft.batch, draft.ranges, rows_of(unusable.keys()))
+
+        async def results() -> AsyncIterator[Sequence[Result]]:
+            yield [
+                Result(custom_id_of(shard.id, row), Outcome.ERRORED, Failure.INVALID_MEDIA, words)
+                for row, words in unusable.items()
+            ]
+
+        kept = await self.rows.keep(draft.batch, draft.ranges, shard, LEFT_OUT, results())
+        return replace(shard, kept=kept.name, tally=kept.tally)
+
     async def accept(self, draft: Draft) -> Batch:
         """Make the batch durable. From here on it will be done, whatever crashes."""
         limits = self.suppliers(draft.batch.provider, draft.batch.lane).limits
-        shards = first_shards(draft.batch, draft.ranges, limits.requests_min)
+        unusable = draft.cutting.unusable
+        shards = first_shards(
+            draft.batch, draft.ranges, limits.requests_min, rows_of(unusable.keys())
+        )
+        if unusable:
+            shards.append(await self._left_out(draft))
         await self.store.create(draft.batch, draft.ranges, shards)
         self.rows.adopt(draft.batch.id)
         return draft.batch

@@ -1,5 +1,6 @@
 """Gemini's files: uploaded by the resumable protocol, looked at, streamed, deleted."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -20,6 +21,8 @@ from batchmill.providers._rest import Rest, text, whole
 from batchmill.providers._spool import Spooled
 
 KIND: Final = "application/jsonl"
+#: Said with 409; another status would mean the same.
+_TAKEN: Final = re.compile(r"already.exists", re.IGNORECASE)
 #: Where the vendor keeps what it redirects to.
 _GOOGLES: Final = (".googleapis.com", ".googleusercontent.com")
 
@@ -37,8 +40,11 @@ class GeminiFiles:
         """Upload a file under a chosen *name*, `files/…`; return the name it has."""
         try:
             return await self._sent(name, title, file)
-        except ProviderBusy as busy:
-            if "ALREADY_EXISTS" not in str(busy):
+        except ProviderGone as gone:  # nothing of ours is gone: there is no such place
+            words = f"{gone} Is base_url right? {self._rest.base_url}"
+            raise ProviderRefused(words, failure=Failure.ACCOUNT) from gone
+        except (ProviderBusy, ProviderRefused) as no:
+            if not _TAKEN.search(str(no)):
                 raise
         # Left by an upload of ours that broke off: the name holds our mark and a token.
         await self.delete(name)

@@ -7,7 +7,7 @@ Sources: the vendor's batch guide and API reference (read 2026-11), and what its
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -18,7 +18,6 @@ from batchmill.core.outcome import Result
 from batchmill.core.request import GEMINI_EMBED, GEMINI_GENERATE
 from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
 from batchmill.errors import (
-    InvalidSetting,
     ProviderBroke,
     ProviderBusy,
     ProviderGone,
@@ -27,23 +26,21 @@ from batchmill.errors import (
 )
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
+from batchmill.providers import _gemini_setup as setup
 from batchmill.providers._gemini_files import GeminiFiles, quoted
 from batchmill.providers._google import CLOCKS_DIFFER_S, FRESH_S, reads, told, unix, unrun
-from batchmill.providers._rest import Rest, Words, objects, text
+from batchmill.providers._rest import Rest, objects, text
 from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import young
-from batchmill.providers.live import HttpEndpoint, LiveProvider, concurrency_of, known_options
-from batchmill.wire import gemini, gemini_operation, google
+from batchmill.providers.live import known_options
+from batchmill.wire import gemini, gemini_operation
 from batchmill.wire.gemini_operation import Operation
 
-OPTIONS: Final = ("api_version", "input", "concurrency")
-INLINE: Final = "inline"
-INPUTS: Final = ("auto", INLINE, "file")
 #: The vendor's own bound is 20 MB for the whole call. Users report disorder in inline answers at
 #: thousands of rows (python-genai#1909), and every look at a finished batch carries all of them.
 INLINE_BYTES_MAX: Final = 16_000_000
 INLINE_ROWS_MAX: Final = 1_000
-_INLINE_ROW_BYTES: Final = 128  #: of a row beside its body
+_ROW_BYTES: Final = 128  #: of a row beside its body
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
 _NAMES_ROW = re.compile(r"requests\[\d+\]")
@@ -54,11 +51,12 @@ class GeminiProvider:
 
     def __init__(self, context: Context) -> None:
         knobs = context.knobs
-        known_options(context.name, knobs, OPTIONS)
+        known_options(context.name, knobs, setup.OPTIONS)
         self._name = context.name
         self._clock, self._ids = context.clock, context.ids
-        self._version = api_version(context)
-        self._input = _input(context)
+        self._version = setup.api_version(context)
+        key = setup.key_headers(knobs.key)
+        self._input = setup.input_of(context)
         self._folder = context.folder / "uploads"
         self._keyless = context.folder / "inline-answers-have-no-keys"
         self._rest = Rest(
@@ -66,19 +64,21 @@ class GeminiProvider:
             context.clock,
             name=context.name,
             base_url=knobs.base_url.rstrip("/"),
-            headers=key_headers(knobs.key),
+            headers=key,
             reads=reads,
             timeout_s=knobs.timeout_s,
             idle_timeout_s=knobs.idle_timeout_s,
         )
-        self._files = GeminiFiles(self._rest, context.name, self._version, key_headers(knobs.key))
+        self._files = GeminiFiles(
+            self._rest, context.name, self._version, setup.key_headers(knobs.key)
+        )
 
     # -- offering ---------------------------------------------------------------------------------
 
     async def prepare(self, offer: Offer) -> str:
         """Upload the requests and return the file's name; or `inline`, if they need no file."""
         if await self._fits_inline(offer):
-            return INLINE
+            return setup.INLINE
         mark = hashlib.sha256(offer.shard_id.encode()).hexdigest()[:16]
         name = f"files/bm-{mark}-{self._ids.token()[:20]}"
         async with spooled(offer, self._folder, gemini.render_line) as file:
@@ -93,7 +93,7 @@ class GeminiProvider:
             return False
         size = 0
         async for requests in offer.requests():
-            size += sum(len(r.body) + _INLINE_ROW_BYTES for r in requests)
+            size += sum(len(r.body) + _ROW_BYTES for r in requests)
             if size > INLINE_BYTES_MAX:
                 return False
         return True
@@ -101,7 +101,7 @@ class GeminiProvider:
     async def submit(self, offer: Offer) -> str:
         """Make the batch, once. `ProviderGone`: its input is not there any more."""
         head = b'{"batch":{"displayName":"%b","inputConfig":' % offer.shard_id.encode()
-        if offer.ref == INLINE:
+        if offer.ref == setup.INLINE:
             rows = [gemini.render_inline(r) async for some in offer.requests() for r in some]
             body = head + b'{"requests":{"requests":[%b]}}}}' % b",".join(rows)
         else:
@@ -110,7 +110,7 @@ class GeminiProvider:
         try:
             answer = await self._rest.call(
                 "POST",
-                f"/{self._version}/{model_path(offer.model)}:{verb}",
+                f"/{self._version}/{setup.model_path(offer.model)}:{verb}",
                 headers={"content-type": "application/json"},
                 body=body,
                 create=offer,
@@ -126,17 +126,20 @@ class GeminiProvider:
     async def _why(self, offer: Offer, refusal: ProviderRefused) -> None:
         """Raise what a refusal really is about: the file, or one row among many."""
         said = str(refusal)
+        # What the path names is not there: the model, or all of it where base_url is wrong.
+        no_place = said.startswith(f"{self._name}: 404")
         if "not in an ACTIVE state" in said:
             raise ProviderBusy(said, retry_at=0.0) from refusal
-        if offer.ref == INLINE:
+        if offer.ref == setup.INLINE:
             # One bad row refuses the call; it is found by halving.
             if offer.count > 1 and _NAMES_ROW.search(said):
                 raise ProviderRefused(said, failure=Failure.NOT_RUN) from refusal
-            return
         # A file that has expired is told as 403, 404 or 400, in words that a wrong key or a model
         # that is not there may have as well: ask for the file itself.
-        if not await self._files.there(offer.ref or ""):
+        elif not await self._files.there(offer.ref or ""):
             raise ProviderGone(f"{said} ({offer.ref} is not there any more)") from refusal
+        if no_place:
+            raise ProviderRefused(said, failure=Failure.ACCOUNT) from refusal
 
     # -- finding ----------------------------------------------------------------------------------
 
@@ -193,8 +196,8 @@ class GeminiProvider:
                     if any(text(batch, "name") == offer.upstream_id for batch in batches):
                         words = f"{gone} But it is in the list of batches."
                         raise ProviderBusy(words, retry_at=0.0) from gone
-            except _EndlessError as endless:
-                raise ProviderBusy(str(endless), retry_at=0.0) from gone
+            except (_EndlessError, ProviderGone) as no:  # without a list, base_url may be wrong
+                raise ProviderBusy(f"{gone} {no}", retry_at=0.0) from gone
             raise
 
     async def _record(self, offer: Offer) -> Operation:
@@ -289,9 +292,9 @@ class GeminiProvider:
             if batch.metadata.displayName == offer.shard_id:
                 if batch.results_file:
                     await self._files.delete(batch.results_file)
-                if offer.ref == INLINE:
+                if offer.ref == setup.INLINE:
                     await self._files.delete(offer.upstream_id)
-        if offer.ref and offer.ref != INLINE:
+        if offer.ref and offer.ref != setup.INLINE:
             await self._files.delete(offer.ref)
 
     async def probe(self) -> str:
@@ -309,69 +312,12 @@ async def _lines(batch: Operation) -> AsyncIterator[bytes]:
         yield bytes(raw).replace(b"\n", b" ") + b"\n"
 
 
-class GeminiEndpoint(HttpEndpoint):
-    """Gemini's live API: the model is in the path, the key in a header of its own."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self.models_path = f"/{api_version(context)}/models"
-
-    def key_headers(self, key: str) -> dict[str, str]:
-        return dict(key_headers(key))
-
-    def place(self, url: str) -> str:
-        return self.base_url.rstrip("/") + url
-
-    def reads(self, status: int, body: bytes) -> Words:
-        return reads(status, body)
-
-
-def key_headers(key: str | None) -> Mapping[str, str]:
-    return {"x-goog-api-key": key.strip()} if key else {}
-
-
-def api_version(context: Context) -> str:
-    """Return the first part of every path. The guide's is `v1beta`; newer SDKs say `v1`."""
-    version = context.knobs.options.get("api_version", "v1beta")
-    if not isinstance(version, str) or not re.fullmatch(r"v\d\w*", version):
-        raise InvalidSetting(
-            f"[providers.{context.name}] api_version = {version!r}: expected e.g. v1beta or v1."
-        )
-    return version
-
-
-def model_path(model: str) -> str:
-    """Return where a model lies: `models/NAME`, unless it says so itself (`tunedModels/…`)."""
-    return quoted(model if "/" in model else f"models/{model}")
-
-
-def _input(context: Context) -> str:
-    chosen = context.knobs.options.get("input", "auto")
-    if chosen not in INPUTS:
-        raise InvalidSetting(
-            f"[providers.{context.name}] input = {chosen!r}: expected one of {', '.join(INPUTS)}."
-        )
-    return str(chosen)
-
-
 def _id(offer: Offer) -> str:
     return quoted(offer.upstream_id or "")
 
 
 def _open(context: Context) -> Provider:
-    if context.lane == "batch":
-        return GeminiProvider(context)
-    known_options(context.name, context.knobs, OPTIONS)
-    version = api_version(context)
-    return LiveProvider(
-        context,
-        GeminiEndpoint(context),
-        concurrency=concurrency_of(context),
-        label=context.name,
-        judge=gemini.result,
-        names_account=google.names_account,
-        url_of=lambda offer: f"/{version}/{model_path(offer.model)}{offer.url}",
-    )
+    return GeminiProvider(context) if context.lane == "batch" else setup.live(context)
 
 
 PROVIDER = ProviderSpec(
@@ -384,10 +330,13 @@ PROVIDER = ProviderSpec(
     # A file may have 2 GB; no number of rows is published. What has not ended after 48 h is lost
     # whole, so a batch is kept small enough to end; a hundred of them may wait at once.
     limits=Limits(requests_max=50_000, bytes_max=192 * MIB, request_bytes_max=19 * MIB),
+    # Sixteen megabytes may travel in the creating call itself.
+    timeout_s=120.0,
+    leave_within_s=5.0,
     live=LIVE_TERMS,
     windows=("48h",),
     found_by="its display name, in the list of batches",
     discount="50%",
-    options=OPTIONS,
+    options=setup.OPTIONS,
     open=_open,
 )

@@ -71,10 +71,13 @@ class VertexProvider:
         }
         try:
             job = await self._rest.json("POST", self._place.jobs, json=wanted, create=offer)
-        except ProviderRefused:
+        except ProviderRefused as refusal:
             key = self._bucket.key(offer.ref or "") or ""
             if not any(entry.key == key for entry in await self._objects(offer)):
-                raise ProviderGone(f"{offer.ref} is not there any more") from None
+                raise ProviderGone(f"{offer.ref} is not there any more") from refusal
+            # What the path names is not there: the project, or all of it where base_url is wrong.
+            if str(refusal).startswith(f"{self._name}: 404"):
+                raise ProviderRefused(str(refusal), failure=Failure.ACCOUNT) from refusal
             raise
         upstream_id = text(job, "name")
         if not upstream_id:
@@ -119,7 +122,10 @@ class VertexProvider:
         except ProviderGone as gone:
             if young(offer, self._clock):
                 raise ProviderBusy(str(gone), retry_at=0.0) from gone
-            found = await self.find(offer)
+            try:
+                found = await self.find(offer)
+            except ProviderGone as no:  # without a list, base_url may be wrong
+                raise ProviderBusy(str(no), retry_at=0.0) from gone
             if isinstance(found, Accepted) and found.upstream_id == offer.upstream_id:
                 words = f"{gone} But it is in the list of jobs."
                 raise ProviderBusy(words, retry_at=0.0) from gone
@@ -267,6 +273,7 @@ PROVIDER = ProviderSpec(
     lanes=("batch", "live"),
     # 200,000 rows and 1 GB a file; a line of results holds the request once more.
     limits=Limits(requests_max=100_000, bytes_max=512 * MIB, request_bytes_max=19 * MIB),
+    leave_within_s=10.0,  # for a token that has to be fetched first
     live=LIVE_TERMS,
     windows=("96h",),
     found_by="its display name, by the filter of the list of jobs",

@@ -294,6 +294,8 @@ class FakeFilesAndBatches(FakeVendor):
     def _results(self, sold: Sold) -> tuple[str, str]:
         """Make the files of an ended batch; return the ids of output and errors."""
         ending = self.ending_of(sold)
+        if ending == "failed":
+            return "", ""
         url = sold.facts.get("endpoint", self.endpoints[0]).removeprefix("/v1")
         ran = self.run_rows(sold)
         good: list[bytes] = []

@@ -17,9 +17,11 @@ async def results_of(
     parsed: Callable[[bytes], Result | None],
     line_bytes_max: int,
     name: str,
+    salvaged: Callable[[bytes], Result | None] = lambda _: None,
 ) -> AsyncIterator[Sequence[Result]]:
     """
-    Yield what *parsed* makes of the lines of a body; None and unreadable lines are left out.
+    Yield what *parsed* makes of the lines of a body; None is left out. What cannot be read is what
+    *salvaged* makes of it.
 
     Raises `ProviderSilent` where the body ends with half a line: it was cut, and nobody knows what
     else is missing. Raises `ProviderBroke` at a line of more than *line_bytes_max*.
@@ -41,7 +43,7 @@ async def results_of(
                     result = parsed(line)
                 except UNREADABLE:
                     broken = True
-                    continue
+                    result = salvaged(line)
                 if result is not None:
                     found.append(result)
             if found:

@@ -5,12 +5,10 @@ A batch carries our mark in its metadata, and is found again by it or by its inp
 the vendor's API reference and openapi file (read 2026-08-21), and what its official SDKs send.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
-
-import msgspec
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result
@@ -25,9 +23,10 @@ from batchmill.errors import (
 )
 from batchmill.ports import Checked, Found, Offer
 from batchmill.providers import Context
+from batchmill.providers._lines import results_of
 from batchmill.providers._openai_words import reads, refusal
 from batchmill.providers._rest import Query, Rest, at, objects, text, whole
-from batchmill.providers._spool import lines, multipart, spooled
+from batchmill.providers._spool import multipart, spooled
 from batchmill.providers._unrun import refused, young
 from batchmill.wire import openai
 
@@ -42,7 +41,6 @@ PAGES_MAX: Final = 1_000
 CLOCKS_DIFFER_S: Final = 3600.0
 #: A request of 32 MiB may be answered by as much, with its JSON escaped once more.
 LINE_BYTES_MAX: Final = 256 << 20
-CHUNK_ROWS: Final = 4_000
 
 _UNRUN: Final = {
     "expired": (Outcome.EXPIRED, Failure.EXPIRED, "the window was over before it was run"),
@@ -123,13 +121,21 @@ class OpenAIBatches:
                 "POST", "/batches", query=self._query(), json=wanted, create=offer
             )
         except ProviderRefused as refusal:
-            if refusal.failure == Failure.INVALID_REQUEST and "file" in str(refusal).lower():
-                await self._file(offer)  # where that is gone, it says so
+            if refusal.failure == Failure.INVALID_REQUEST:
+                await self._why(offer, refusal)
             raise
         upstream_id = text(found, "id")
         if not upstream_id:
             raise ProviderSilent(f"{self._name} took a batch and gave it no id")
         return upstream_id
+
+    async def _why(self, offer: Offer, refusal: ProviderRefused) -> None:
+        """Raise what a refusal at once really is about: the file, or the place."""
+        said = str(refusal)
+        if "file" in said.lower():
+            await self._file(offer)  # where that is gone, it says so
+        if said.startswith((f"{self._name}: 404", f"{self._name}: 405")):
+            raise ProviderRefused(said, failure=Failure.ACCOUNT) from refusal
 
     async def _file(self, offer: Offer) -> dict[str, object]:
         return await self._rest.json("GET", f"/files/{_quoted(offer.ref)}", query=self._query())
@@ -172,7 +178,9 @@ class OpenAIBatches:
             # Groq's list has no word about its end, and may not know `after`: then it repeats.
             if not fresh and more is None:
                 return
-            if all(0 < whole(batch, "created_at") < since for batch in batches):
+            times = [whole(batch, "created_at") for batch in batches]
+            # The end is believed to be the old one only where the page itself goes that way.
+            if 0 < times[0] < since and times[0] > times[-1] and times == sorted(times)[::-1]:
                 return
             after = text(batches[-1], "id")
             if not fresh or not after:
@@ -235,7 +243,7 @@ class OpenAIBatches:
                 try:
                     async for chunk in self._answers(file_id, offer.dialect):
                         if status in _UNRUN or status == "failed":
-                            told.update(result.custom_id for result in chunk)
+                            told.update(_own(chunk, offer))
                         yield chunk
                 except ProviderGone as gone:
                     if self._ended_just_now(batch):
@@ -256,27 +264,18 @@ class OpenAIBatches:
                     if request.custom_id not in told
                 ]
 
-    async def _answers(self, file_id: str, dialect: str) -> AsyncIterator[list[Result]]:
-        """Yield the results in a file, some thousand at a time."""
-        found: list[Result] = []
-        unread, ending = False, _Ending()
+    async def _answers(self, file_id: str, dialect: str) -> AsyncIterator[Sequence[Result]]:
+        """Yield the results in a file."""
         place, accept = f"/files/{_quoted(file_id)}/content", {"accept": "application/octet-stream"}
         async with self._rest.download(place, query=self._query(), headers=accept) as body:
-            try:
-                async for some in lines(ending.of(body.chunks()), LINE_BYTES_MAX):
-                    for line in some:
-                        result, unread = _read(line, dialect)
-                        if result is not None:
-                            found.append(result)
-                    if len(found) >= CHUNK_ROWS:
-                        yield found
-                        found = []
-            except ValueError as error:
-                raise ProviderBroke(f"{self._name}: {file_id} has {error}") from error
-        if unread and not ending.fed:
-            raise ProviderSilent(f"{self._name}: {file_id} broke off in the middle of a line")
-        if found:
-            yield found
+            async for chunk in results_of(
+                body.chunks(),
+                lambda line: openai.parse_result_line(line, dialect),
+                LINE_BYTES_MAX,
+                f"{self._name}: {file_id}",
+                salvaged=openai.unreadable,
+            ):
+                yield chunk
 
     def _ended_just_now(self, batch: Mapping[str, object]) -> bool:
         """Say whether the result files are so new that a 404 proves nothing."""
@@ -315,25 +314,8 @@ class _Endless(Exception):
     """A list that goes on for ever proves nothing."""
 
 
-@dataclass(slots=True)
-class _Ending:
-    """Remembers whether a body ended with a line feed."""
-
-    fed: bool = True
-
-    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if chunk:
-                self.fed = chunk.endswith(b"\n")
-            yield chunk
-
-
-def _read(line: bytes, dialect: str) -> tuple[Result | None, bool]:
-    """Return a line's result, if its row can be told, and whether the line cannot be read."""
-    try:
-        return openai.parse_result_line(line, dialect), False
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return openai.unreadable(line), True
+def _own(results: Iterable[Result], offer: Offer) -> Iterator[str]:
+    return (r.custom_id for r in results if r.custom_id.startswith(offer.shard_id))
 
 
 def status_of(batch: Mapping[str, object]) -> str:

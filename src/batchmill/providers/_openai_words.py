@@ -15,7 +15,7 @@ _QUOTED = re.compile(r"['`\"]([^'`\"]+)['`\"]")
 def reads(status: int, body: bytes) -> Words:
     """Return what an error says."""
     code, message = failures.error_words(body)
-    words = f"{status} {code}: {message}" if code else f"{status}: {message}"
+    words = f"{status}: {message}" if code in ("", str(status)) else f"{status} {code}: {message}"
     return Words(failures.failure_of(status, code, message), words)
 
 

@@ -123,6 +123,9 @@ class FakeAnthropic(FakeVendor):
         if not 1 <= limit <= 1000:
             return self.refuse("limit: Input should be between 1 and 1000")
         found = sorted(self._kept(self.listed()), key=lambda sold: -sold.at)
+        for sold in found:  # a batch that nobody asks for by its id goes on as well
+            sold.polls += sold.ours and "after_id" not in request.query
+            sold.ended = sold.ended or sold.polls > self.weather.polls
         ids = [sold.id for sold in found]
         if (after := request.query.get("after_id")) in ids:
             found = found[ids.index(after) + 1 :]

@@ -165,8 +165,9 @@ async def test_a_row_that_fails_says_so_in_the_vendors_words(house: House, failu
 
 
 async def test_a_404_is_believed_only_if_the_list_agrees(house: House) -> None:
-    offer = await house.bought()
+    house.fake.weather.polls = 5
     house.fake.weather.not_found = 2
+    offer = await house.bought()
 
     for asked in (offer, aged(offer)):  # seen just after create, and between polls
         assert not (await house.at.provider.check(asked)).ended

@@ -49,6 +49,7 @@ async def test_batches_of_other_people_are_never_taken_for_ours(house: House) ->
 
 
 async def test_of_several_that_may_be_it_none_is_taken_before_results_tell(house: House) -> None:
+    house.fake.weather.polls = 5
     offer = await house.bought()
     stranger = house.fake.stranger(3)
 

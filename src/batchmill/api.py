@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +28,7 @@ from batchmill.service.create import Wish
 from batchmill.service.inspect import View
 from batchmill.service.receipt import Receipt, receipt
 from batchmill.settings import Settings, load
-from batchmill.wiring import House, asked_at, open_house
+from batchmill.wiring import House, Named, asked_at, open_house
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -230,16 +230,21 @@ def run(
         params=dict(params or {}),
         same_prompt=same_prompt,
     )
-    wish = Wish(
+    wish = _wish(batch_id, named, recipe, source, window)
+    return _accepted(front, replace(wish, name=name))
+
+
+def _wish(
+    batch_id: str, named: Named, recipe: Recipe, source: Source, window: timedelta | None
+) -> Wish:
+    return Wish(
         batch_id=batch_id,
         provider=named.provider,
         lane=named.lane,
         recipe=recipe,
         source=source,
         window_s=None if window is None else window.total_seconds(),
-        name=name,
     )
-    return _accepted(front, wish)
 
 
 def _accepted(front: "_Front", wish: Wish) -> Batch:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from batchmill.core.batch import Recipe
-from batchmill.errors import InvalidRow
+from batchmill.errors import InvalidRecipe, InvalidRow
 from batchmill.rows.ahead import in_order
 from batchmill.rows.chunk import Place, TableChunk
 from batchmill.rows.images import AT_ONCE, Images
@@ -297,6 +297,21 @@ def test_a_row_may_have_several_images_and_an_empty_cell_is_none(world):
     ]
     data = "data:image/png;base64," + coded(PNG)
     assert found == [[data, "https://x.test/i"], ["https://x.test/j"], []]
+
+
+@pytest.mark.parametrize(
+    ("flag", "recipe"),
+    [
+        ("--image-max-side", {"image_max_side": 64}),
+        ("--skip-bad-images", {"skip_bad_images": True}),
+    ],
+)
+def test_flags_of_images_without_images_are_a_mistake(world, flag, recipe):
+    lines = '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}\n'
+    with pytest.raises(InvalidRecipe, match=flag):
+        world.cut(world.table("t.csv", "a\n1\n"), prompt="{{ a }}", **recipe)
+    with pytest.raises(InvalidRecipe, match=flag):
+        world.cut(world.table("t.jsonl", lines), **recipe)
 
 
 def test_a_table_of_large_images_is_cut_in_little_memory(world):

@@ -113,6 +113,13 @@ def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(side):
         shrunk(claimed(side, side), "image/png", 100)
 
 
+def test_it_is_refused_also_where_somebody_told_pillow_to_look_away(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+
+    with pytest.raises(InvalidRow, match="more than 89 million pixels"):
+        shrunk(claimed(10_000, 10_000), "image/png", 100)
+
+
 @pytest.mark.parametrize(
     "data",
     [

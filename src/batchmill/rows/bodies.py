@@ -15,8 +15,9 @@ from batchmill.rows.reach import Reach
 from batchmill.rows.template import SEPARATOR, Template, check_uses_columns
 from batchmill.wire.translate import part
 
-#: Lines that are handed on together, where they are large.
+#: Lines that are handed on together, where each may be large, or take its time.
 BLOCK_BYTES = 4 << 20
+BLOCK_ROWS = 128
 
 _encode = msgspec.json.Encoder().encode
 _SEPARATOR = SEPARATOR.encode()
@@ -113,7 +114,7 @@ def _blocks(rows: Iterable[bytes]) -> Iterator[bytes]:
     for row in rows:
         block.append(row)
         size += len(row)
-        if size >= BLOCK_BYTES:
+        if size >= BLOCK_BYTES or len(block) == BLOCK_ROWS:
             yield b"".join(block)
             block, size = [], 0
     if block:

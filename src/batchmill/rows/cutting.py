@@ -59,6 +59,9 @@ class FromRows:
     """Bodies of rows and prompts."""
 
     def __init__(self, recipe: Recipe, columns: list[str] | None, reach: Reach) -> None:
+        for flag, value in _image_flags(recipe).items():
+            if value and not recipe.images:
+                raise InvalidRecipe(f"{flag}: there is no --image for it. Name their column.")
         self._bodies = Bodies(recipe, reach)
         self._schema = recipe.schema
         self._seen: dict[str, None] | None = None if columns is not None else {}
@@ -89,6 +92,7 @@ class ReadyMade:
             "prompt": recipe.prompt,
             "--system": recipe.system,
             "--image": recipe.images,
+            **_image_flags(recipe),
             "--max-tokens": recipe.max_tokens,
             "--param": recipe.params,
         }
@@ -131,6 +135,13 @@ class ReadyMade:
             f"the requests want to go to {url}, but {self._recipe.url} is what was asked for. "
             f"Say --endpoint chat, responses or embeddings, as the lines do."
         )
+
+
+def _image_flags(recipe: Recipe) -> dict[str, object]:
+    return {
+        "--image-max-side": recipe.image_max_side,
+        "--skip-bad-images": recipe.skip_bad_images,
+    }
 
 
 class Cutter:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from batchmill.errors import InvalidRow, MissingExtra
 
+#: An image of so many is 360 MB in memory; Pillow warns from here on too.
+PIXELS_MAX: Final = 89_000_000
 _ORIENTATION: Final = 0x0112  #: the EXIF tag that says which way is up
 _QUALITY: Final = 90
 _FORMATS: Final = {
@@ -64,12 +66,18 @@ def _opened(data: bytes, format: str) -> Any:
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            return Image.open(io.BytesIO(data), formats=(format,))
+            image = Image.open(io.BytesIO(data), formats=(format,))
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-            raise InvalidRow(
-                f"the image says it has more than {most} million pixels. Make it smaller"
-            ) from error
+            raise _too_many() from error
+    # Whoever uses us as a library may have told Pillow to look away.
+    if image.width * image.height > PIXELS_MAX:
+        raise _too_many()
+    return image
+
+
+def _too_many() -> InvalidRow:
+    most = PIXELS_MAX // 1_000_000
+    return InvalidRow(f"the image says it has more than {most} million pixels. Make it smaller")
 
 
 def _drawable(image: Any) -> Any:

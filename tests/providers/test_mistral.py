@@ -228,7 +228,7 @@ async def test_a_model_that_does_not_exist_holds_the_batch(shop: Desk, vendor: F
 async def test_a_wrong_base_url_is_told_at_the_upload(vendor: FakeMistral, tmp_path: Path) -> None:
     await vendor.up()
     try:
-        async with desk("mistral", tmp_path, base_url=f"{vendor.host}/v1") as shop:
+        async with desk("mistral", tmp_path, base_url=f"{vendor.host}/v2") as shop:
             with pytest.raises(ProviderRefused, match="base_url") as refused:
                 await shop.provider.prepare(offer(shop, "a"))
     finally:

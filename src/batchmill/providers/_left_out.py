@@ -9,7 +9,9 @@ import msgspec
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import Request
+from batchmill.errors import ProviderRefused
 from batchmill.ports import Offer
+from batchmill.providers._unrun import OF_A_ROW
 
 WORDS_MAX: Final = 300
 
@@ -76,3 +78,13 @@ async def untold(
         ids = (request.custom_id for request in chunk if request.custom_id not in told)
         if found := [Result(custom_id, outcome, failure, detail) for custom_id in ids]:
             yield found
+
+
+def blamed(no: ProviderRefused, offer: Offer) -> ProviderRefused:
+    """Say what a call refused for its rows, none of them named, means for them: one is at fault."""
+    if no.failure not in OF_A_ROW:
+        return no
+    if offer.count > 1:
+        return ProviderRefused(str(no), failure=Failure.NOT_RUN)
+    alone = Failure.TOO_LONG if no.failure == Failure.NOT_RUN else no.failure
+    return ProviderRefused(str(no), failure=alone)

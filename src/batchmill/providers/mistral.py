@@ -20,7 +20,7 @@ from batchmill.core.shard import Accepted, NotThere, Progress
 from batchmill.errors import ProviderBroke, ProviderBusy, ProviderGone, ProviderRefused
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
-from batchmill.providers._left_out import Input, untold, without
+from batchmill.providers._left_out import Input, blamed, untold, without
 from batchmill.providers._left_out import named as named_in
 from batchmill.providers._lines import results_of
 from batchmill.providers._rest import Query, Rest, Words, at, objects, one_line, text, whole
@@ -73,7 +73,7 @@ class MistralBatches:
         self._context = context
         self._clock = context.clock
         self._name = context.name
-        self._base_url = checked_base_url(context.name, context.knobs).rstrip("/")
+        self._base_url = _host(checked_base_url(context.name, context.knobs))
         self._http = context.http()
         self._rest = self._calls({})
 
@@ -107,7 +107,7 @@ class MistralBatches:
                 return Input(await self._upload(offer, left_out, named), left_out).ref
             except ProviderRefused as no:
                 if not named:
-                    raise
+                    raise blamed(no, offer) from no
                 left_out |= await named_in(without(offer, left_out), named)
                 if len(left_out) >= offer.count:
                     raise ProviderRefused(str(no)) from no
@@ -298,13 +298,21 @@ class MistralBatches:
 class MistralEndpoint(HttpEndpoint):
     """Its live endpoints. The base URL is the host alone."""
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.base_url = _host(self.base_url)
+
     models_path = "/v1/models"
 
     def place(self, url: str) -> str:
-        return self.base_url.rstrip("/") + url
+        return self.base_url + url
 
     def reads(self, status: int, body: bytes) -> Words:
         return _reads(status, body)
+
+
+def _host(base_url: str) -> str:
+    return base_url.rstrip("/").removesuffix("/v1")
 
 
 def _reads(status: int, body: bytes) -> Words:

@@ -1,0 +1,373 @@
+"""What is particular to OpenRouter: all in one call, results inside, no mark, no cancel."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.openrouter import FakeOpenRouter
+from tests.providers.openai_family import SHARD, Desk, desk
+
+from batchmill.core.failure import Failure
+from batchmill.core.outcome import Outcome
+from batchmill.core.request import OPENAI_EMBEDDINGS
+from batchmill.core.shard import Accepted, CannotTell, NotThere
+from batchmill.errors import (
+    InvalidSetting,
+    ProviderBusy,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+)
+
+
+@pytest.fixture
+async def vendor() -> FakeOpenRouter:
+    return FakeOpenRouter()
+
+
+@pytest.fixture
+async def shop(vendor: FakeOpenRouter, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with desk("openrouter", tmp_path, fake=vendor) as made:
+        yield made
+
+
+async def test_what_a_batch_is_for_comes_before_its_requests(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    await shop.bought(shop.offer("a", "b"))
+
+    assert vendor.created == [["endpoint", "model", "completion_window", "requests"]]
+    assert vendor.sold[0].facts == {
+        "endpoint": "/v1/chat/completions",
+        "model": "openai/gpt-4o:batch",
+    }
+    assert list(vendor.sold[0].requests) == [f"{SHARD}-0", f"{SHARD}-1"]
+    assert {body["model"] for body in vendor.sold[0].requests.values()} == {"openai/gpt-4o:batch"}
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o:batch", "a:b/c:batch"])
+async def test_a_name_that_has_a_variant_already_passes_through(
+    shop: Desk, vendor: FakeOpenRouter, model: str
+) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "x"}]}
+
+    await shop.bought(shop.offer(bodies=[body], model=model))
+
+    assert vendor.sold[0].facts["model"] == model
+
+
+async def test_the_suffix_is_a_setting(vendor: FakeOpenRouter, tmp_path: Path) -> None:
+    async with desk("openrouter", tmp_path, fake=vendor, model_suffix="") as shop:
+        with pytest.raises(ProviderRefused, match="does not have a :batch endpoint") as refused:
+            await shop.bought(shop.offer("a"))
+    assert refused.value.failure == Failure.ACCOUNT
+
+    with pytest.raises(InvalidSetting, match="model_suffix"):
+        async with desk("openrouter", tmp_path, fake=FakeOpenRouter(), model_suffix=3):
+            pass
+
+
+async def test_rows_that_fail_do_so_in_the_vendors_words_and_each_has_its_price(
+    shop: Desk,
+) -> None:
+    answers = await shop.answers("fine", "fail too_long", "fail refused", "fail server")
+
+    assert [answer.failure for answer in answers] == [
+        None,
+        Failure.TOO_LONG,
+        Failure.REFUSED,
+        Failure.SERVER,
+    ]
+    assert answers[0].answer == "fine"
+    assert str(answers[0].cost_usd) == "0.000225"
+    assert "maximum context length" in answers[1].detail
+
+
+async def test_vectors_are_bought_like_answers(shop: Desk, vendor: FakeOpenRouter) -> None:
+    bodies = [{"model": shop.model, "input": "a"}]
+
+    (answer,) = await shop.answers(bodies=bodies, dialect=OPENAI_EMBEDDINGS)
+
+    assert answer.answer == "[0.5]"
+    assert vendor.sold[0].facts["endpoint"] == "/v1/embeddings"
+
+
+async def test_a_batch_that_fails_for_a_row_it_names_leaves_the_others_innocent(
+    shop: Desk,
+) -> None:
+    bodies = [{"messages": [{"role": "user", "content": "x"}], "max_tokens": n} for n in (4, 0, 4)]
+
+    answers = await shop.answers(bodies=bodies)
+
+    assert [answer.failure for answer in answers] == [
+        Failure.NOT_RUN,
+        Failure.INVALID_REQUEST,
+        Failure.NOT_RUN,
+    ]
+    assert "max_tokens" in answers[1].detail
+
+
+async def test_a_batch_that_fails_for_no_row_it_names_is_told_apart(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    vendor.weather.refusal = "HTTP 422: Invalid file format."
+
+    answers = await shop.answers("a", "b")
+
+    assert [answer.failure for answer in answers] == [Failure.NOT_RUN] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "alone"), [(400, "invalid_request"), (422, "invalid_request"), (413, "too_long")]
+)
+async def test_a_create_refused_for_a_row_is_cut_until_the_row_is_alone(
+    shop: Desk, vendor: FakeOpenRouter, status: int, alone: str
+) -> None:
+    vendor.weather.instead["create"] = [status, status]
+    for offer, failure in ((shop.offer("a", "b"), "not_run"), (shop.offer("a"), alone)):
+        with pytest.raises(ProviderRefused) as refused:
+            await shop.provider.submit(offer)
+        assert refused.value.failure == failure
+
+
+@pytest.mark.parametrize("status", [401, 402, 404])
+async def test_key_credit_and_place_are_the_accounts_fault(
+    shop: Desk, vendor: FakeOpenRouter, status: int
+) -> None:
+    vendor.weather.instead["create"] = [status]
+
+    with pytest.raises(ProviderRefused, match=str(status)) as refused:
+        await shop.provider.submit(shop.offer("a", "b"))
+
+    assert refused.value.failure == Failure.ACCOUNT
+
+
+async def test_a_lone_batch_that_still_works_is_adopted_provisionally(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.bought(shop.offer("a", "b"))
+    vendor.stranger(3)
+
+    found = await shop.provider.find(bought)
+
+    assert found == Accepted(bought.upstream_id or "", provisional=True)
+
+
+async def test_of_several_that_still_work_nobody_can_tell(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.bought(shop.offer("a", "b"))
+    stranger = vendor.stranger(2)
+
+    assert isinstance(await shop.provider.find(bought), CannotTell)
+
+    known = replace(bought, strangers=(stranger.id,))
+    assert isinstance(await shop.provider.find(known), Accepted)
+
+
+async def test_what_is_completed_is_proven_or_ruled_out_by_its_own_rows(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.ended(shop.offer("a", "b"))
+    for _ in range(3):
+        vendor.stranger(2).ended = True
+
+    assert await shop.provider.find(bought) == Accepted(bought.upstream_id or "")
+    other = replace(bought, shard_id="batch_x-0002")
+    assert await shop.provider.find(other) == NotThere()
+
+
+async def test_what_ended_without_results_is_passed_over_unless_it_names_a_row_of_ours(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    stranger = vendor.stranger(1)
+    stranger.ended, vendor.weather.ending = True, "expired"
+    offer = shop.offer("a", submitted_at=shop.clock.now())
+    assert await shop.provider.find(offer) == NotThere()
+
+    bad = shop.offer(bodies=[{"messages": []}])
+    bought = await shop.ended(bad)
+    assert await shop.provider.find(bought) == Accepted(bought.upstream_id or "")
+
+
+async def test_what_is_older_than_our_first_call_is_not_ours(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    now = shop.clock.now()
+    vendor.stranger(1, at=now - 4000.0)
+    for _ in range(250):
+        vendor.stranger(2, at=now)
+
+    assert await shop.provider.find(shop.offer("a", submitted_at=now)) == NotThere()
+    assert vendor.calls["list"] == 3
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome", "failure"),
+    [
+        ("expired", Outcome.EXPIRED, Failure.EXPIRED),
+        ("cancelled", Outcome.CANCELED, Failure.CANCELED),
+    ],
+)
+async def test_a_batch_without_results_leaves_every_row_unrun(
+    shop: Desk, vendor: FakeOpenRouter, ending: str, outcome: Outcome, failure: Failure
+) -> None:
+    vendor.weather.ending = ending
+
+    answers = await shop.answers("a", "b")
+
+    assert [(answer.outcome, answer.failure) for answer in answers] == [(outcome, failure)] * 2
+
+
+async def test_results_on_pages_of_their_own_are_read_too(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    vendor.paged = True
+
+    answers = await shop.answers(*(f"say {n}" for n in range(2_100)))
+
+    assert [answer.answer for answer in answers] == [f"say {n}" for n in range(2_100)]
+    assert vendor.calls["content"] == 3
+
+
+async def test_completed_without_results_is_waited_for(shop: Desk, vendor: FakeOpenRouter) -> None:
+    bought = await shop.ended(shop.offer("a"))
+    vendor.paged = True
+    vendor.weather.instead["content"] = [404]
+
+    with pytest.raises(ProviderBusy):
+        await shop.results(bought)
+
+
+async def test_looking_reads_no_results(shop: Desk, vendor: FakeOpenRouter) -> None:
+    many = "x" * 100_000
+    bought = await shop.ended(shop.offer(*[many] * 40))
+    vendor.weather.torn = 1
+
+    checked = await shop.provider.check(bought)
+
+    assert checked.ended
+    assert checked.progress.succeeded == 40
+
+
+async def test_a_cut_answer_is_silent_and_whole_the_next_time(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.ended(shop.offer(*("x" * 1000 for _ in range(20))))
+    vendor.weather.torn = 1
+
+    with pytest.raises(ProviderSilent):
+        await shop.results(bought)
+
+    assert len(await shop.results(bought)) == 20
+
+
+async def test_an_odd_item_loses_no_other(shop: Desk, vendor: FakeOpenRouter) -> None:
+    bought = await shop.ended(shop.offer("a", "b"))
+    items, good, bad = vendor.sold[0].told
+    vendor.sold[0].told = ([*items, b'{"id":"x","custom_id":null}', b'"x"'], good, bad)
+
+    assert len(await shop.results(bought)) == 2
+
+
+async def test_a_404_right_after_the_create_proves_nothing(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.bought(shop.offer("a"))
+    vendor.weather.not_found = 2
+    with pytest.raises(ProviderBusy):
+        await shop.provider.check(bought)
+    old = replace(bought, submitted_at=shop.clock.now() - 3000.0)
+    with pytest.raises(ProviderBusy, match="listed"):
+        await shop.provider.check(old)
+    vendor.sold.clear()
+    with pytest.raises(ProviderGone):
+        await shop.provider.check(old)
+
+
+async def test_a_state_that_nobody_knows_is_no_end(shop: Desk, vendor: FakeOpenRouter) -> None:
+    bought = await shop.bought(shop.offer("a"))
+    vendor.batch = lambda sold: {"id": sold.id, "status": "pondering", "error": None}
+
+    checked = await shop.provider.check(bought)
+
+    assert not checked.ended
+    assert "pondering" in checked.progress.note
+    with pytest.raises(ProviderBusy, match="not ended"):
+        await shop.results(bought)
+
+
+async def test_cancelling_asks_nobody_and_keeps_every_answer(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.bought(shop.offer("a"))
+    await shop.provider.cancel(bought)
+    while not (await shop.provider.check(bought)).ended:
+        pass
+
+    assert vendor.unknown == []
+    assert (await shop.results(bought))[0].answer == "a"
+
+
+async def test_what_is_ours_is_deleted_and_nothing_else(
+    vendor: FakeOpenRouter, tmp_path: Path
+) -> None:
+    async with desk("openrouter", tmp_path, fake=vendor) as shop:
+        bought = await shop.ended(shop.offer("a"))
+        stranger = vendor.stranger(1)
+        stranger.ended = True
+        failed = vendor.stranger(1)
+        failed.ended = failed.cancelled = True
+
+        # Another process knows an id and nothing else: the rows have to prove it.
+        for upstream_id in (stranger.id, failed.id):
+            await shop.provider.tidy(replace(bought, upstream_id=upstream_id))
+        assert vendor.calls["delete"] == 0
+
+        shop.provider._made.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        await shop.provider.tidy(bought)
+        await shop.provider.tidy(bought)
+
+    assert [sold.facts.get("deleted", False) for sold in vendor.sold] == [True, False, False]
+
+
+async def test_a_batch_of_this_process_is_deleted_however_it_ended(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    vendor.weather.ending = "expired"
+    bought = await shop.ended(shop.offer("a"))
+
+    await shop.provider.tidy(bought)
+
+    assert vendor.sold[0].facts["deleted"]
+
+
+async def test_the_live_lane_has_its_errors_and_prices(
+    vendor: FakeOpenRouter, tmp_path: Path
+) -> None:
+    async with desk("openrouter", tmp_path, fake=vendor, lane="live", concurrency=2) as shop:
+        answers = await shop.answers("a", "fail refused")
+        probed = await shop.provider.probe()
+
+    assert [answer.failure for answer in answers] == [None, Failure.REFUSED]
+    assert str(answers[0].cost_usd) == "0.000225"
+    assert "key is good" in probed
+    assert set(vendor.asked) == {"POST /api/v1/chat/completions", "GET /api/v1/key"}
+
+
+async def test_the_probe_asks_what_needs_the_key(vendor: FakeOpenRouter, tmp_path: Path) -> None:
+    async with desk("openrouter", tmp_path, fake=vendor) as shop:
+        assert "$12.5" in await shop.provider.probe()
+        vendor.weather.instead["probe"] = [401]
+        with pytest.raises(ProviderRefused, match="No auth credentials"):
+            await shop.provider.probe()
+
+
+async def test_a_knob_it_does_not_have_is_refused(vendor: FakeOpenRouter, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"concurency": 4}
+    for lane in ("batch", "live"):
+        with pytest.raises(InvalidSetting, match="concurrency"):
+            async with desk("openrouter", tmp_path, fake=FakeOpenRouter(), lane=lane, **more):
+                pass

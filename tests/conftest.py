@@ -9,10 +9,19 @@ from typing import Any
 
 import hypothesis
 import pytest
+from tests import promises
 
 # A slow machine is no bug; and on CI the same commit gets the same verdict twice.
 hypothesis.settings.register_profile("batchmill", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("batchmill")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(promises.Listener(), "promises")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    promises.name_promises(items)
 
 
 class BeyondLoopbackError(RuntimeError):

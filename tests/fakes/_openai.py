@@ -26,6 +26,7 @@ class FakeFilesAndBatches(FakeVendor):
     )
     windows: ClassVar[tuple[str, ...]] = ("24h",)
     rows_max: ClassVar[int] = 50_000
+    file_has_kind: ClassVar[bool] = False  #: whether the part of a form must tell what it is
     expiry_s: ClassVar[tuple[int, int]] = (3600, 2_592_000)
 
     def __init__(self) -> None:
@@ -143,6 +144,9 @@ class FakeFilesAndBatches(FakeVendor):
         if (wrong := odd_form(found, self.expiry_s)) is not None:
             return self.refuse(*wrong)
         file = found[-1]
+        if self.file_has_kind and not file.kind:
+            words = "The file has no or an empty content type specified."
+            return self.refuse(words, "invalidPayload")
         file_id = f"file-{self.token()}"
         self.files[file_id] = file.data
         self.names[file_id] = file.filename or ""

@@ -19,6 +19,7 @@ class FakeAzure(FakeFilesAndBatches):
     roots: ClassVar[tuple[str, ...]] = (CLASSIC, V1)
     endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/responses", "/embeddings")
     rows_max = 100_000
+    file_has_kind = True
     expiry_s = (1_209_600, 2_592_000)
 
     def __init__(self, surface: str = "") -> None:

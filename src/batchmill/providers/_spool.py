@@ -99,7 +99,7 @@ def multipart(
     disposition = f'form-data; name="{name}"; filename="{filename}"'
     parts.append(
         f"--{boundary}\r\nContent-Disposition: {disposition}\r\n"
-        "Content-Type: application/jsonl\r\n\r\n"
+        "Content-Type: application/octet-stream\r\n\r\n"
     )
     return "".join(parts).encode(), f"\r\n--{boundary}--\r\n".encode()
 

@@ -180,6 +180,29 @@ def test_googles_models_are_known_by_their_paths():
     assert price("vertex", path, "batch", USAGE, NOW) is not None
 
 
+def test_standard_prices_may_be_shared_and_batch_prices_are_not():
+    # given a model that Azure's list takes over from OpenAI's
+    shared = price("azure", "gpt-4o-mini-2024-07-18", "live", USAGE, NOW)
+    assert shared == price("openai", "gpt-4o-mini-2024-07-18", "live", USAGE, NOW)
+    # then its batch price is what Azure states
+    batch = price("azure", "gpt-4o-mini-2024-07-18", "batch", USAGE, NOW, discount="50%")
+    assert batch is not None
+    assert (batch.paid_usd * 2, batch.basis) == (batch.list_usd, "stated")
+
+
+def test_a_region_has_its_own_price():
+    everywhere = price(
+        "bedrock", "global.anthropic.claude-haiku-4-5-20251001-v1:0", "live", USAGE, NOW
+    )
+    profile = (
+        "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0"
+    )
+    regional = price("bedrock", profile, "live", USAGE, NOW)
+    assert everywhere is not None
+    assert regional is not None
+    assert regional.paid_usd > everywhere.paid_usd
+
+
 def test_no_digit_is_lost():
     found = price("openai", "gpt-4o-mini", "batch", Usage(123_456_789_012_345, 7), NOW)
     assert found is not None

@@ -118,6 +118,16 @@ async def test_the_name_of_a_deployment_means_nothing():
     assert mute.cost_usd is None
 
 
+async def test_somebodys_own_model_at_bedrock_has_no_price():
+    aws = Terms(vendor="aws", discount="50%")
+    arn = "arn:aws:bedrock:us-east-1:1:provisioned-model/abc"
+    [own] = await priced(answer("claude-haiku-4-5-20251001"), terms=aws, model=arn)
+    assert own.cost_usd is None
+    asked = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+    [found] = await priced(answer("claude-haiku-4-5-20251001"), terms=aws, model=asked)
+    assert found.cost_usd is not None
+
+
 async def test_what_was_written_into_the_prompt_cache_is_found_in_the_body():
     claude = Terms(vendor="anthropic", discount="50%")
     text = rb'{"text":"he said \"cache_creation_input_tokens\":999",'

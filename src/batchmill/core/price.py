@@ -146,11 +146,11 @@ def price(
 
 def tariff(vendor: str, model: str, lane: str, at: float, discount: str = "") -> Tariff | None:
     """Return what a model of a vendor (as the table calls it) costs; None if that is not known."""
-    info = _model(vendor, _named(vendor, model))
-    if info is None:
+    listed = _listed(vendor, _named(vendor, model))
+    if listed is None:
         return None
     # A list of prices has dates or hours in it, and none changes within a minute.
-    return _tariff(vendor, info.id, lane, int(at // 60), discount)
+    return _tariff(listed, lane, int(at // 60), discount)
 
 
 def vendor_at(base_url: str) -> str | None:
@@ -184,36 +184,40 @@ def stated(discount: str) -> Decimal | None:
 
 
 def _named(vendor: str, model: str) -> str:
-    # Google's own names are paths (`publishers/google/models/gemini-…`), its table's are not.
-    return model.rpartition("/")[2] if vendor == "google" else model
+    # Names of these may be paths (`publishers/google/models/gemini-…`, `arn:aws:…/us.anthropic.…`).
+    return model.rpartition("/")[2] if vendor in ("google", "aws") else model
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Listed:
+    """A model as the table has it; the same one is the same object."""
+
+    info: "ModelInfo"
+    own: bool  #: False: listed with another vendor, whose standard prices this one shares
 
 
 @lru_cache(maxsize=4096)
-def _model(vendor: str, model: str) -> "ModelInfo | None":
+def _listed(vendor: str, model: str) -> _Listed | None:
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        _, info = get_snapshot().find_provider_model(model, None, vendor, None)
+        seller, info = get_snapshot().find_provider_model(model, None, vendor, None)
     except LookupError:
         return None
-    _infos[vendor, info.id] = info
-    return info
-
-
-_infos: "dict[tuple[str, str], ModelInfo]" = {}
+    return _Listed(info, own=any(info is one for one in seller.models))
 
 
 @lru_cache(maxsize=4096)
-def _tariff(vendor: str, model_id: str, lane: str, minute: int, discount: str) -> Tariff | None:
+def _tariff(listed_as: _Listed, lane: str, minute: int, discount: str) -> Tariff | None:
     from genai_prices.types import ModelPrice, TimeOfDateConstraint
 
-    info = _infos[vendor, model_id]
+    info = listed_as.info
     at = datetime.fromtimestamp(minute * 60, UTC)
     full = info.get_prices(at)
     basis: Basis = "table"
     paid, left = full, Decimal(1)
     if lane == "batch":
-        if _has_batch_price(info, at):
+        if listed_as.own and _has_batch_price(info, at):
             paid = info.get_prices(at, _BATCH)
         elif (words := stated(discount)) is not None:
             basis, left = "stated", words

@@ -116,6 +116,8 @@ class _Book:
         names = [answered, self.asked]
         if vendor in _ASKED_SAYS_MORE:
             names.reverse()
+        if self.asked.startswith("arn:"):  # somebody's own model, unless the table knows its name
+            names = [self.asked]
         if vendor in _ASKED_SAYS_NOTHING:
             names.remove(self.asked)
         try:

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import io
 import socket
 import subprocess
 import sys
@@ -105,7 +106,10 @@ class Door:
     def write(self, key: str, data: bytes) -> None:
         ask("PUT", f"/{self.bucket}/{key}", data)
 
-    def keys(self) -> list[str]:
+    def delete(self, key: str) -> None:
+        ask("DELETE", f"/{self.bucket}/{key}")
+
+    def listed(self) -> list[str]:
         found = ask("GET", f"/{self.bucket}?list-type=2") or b""
         return [part.split("</Key>")[0] for part in found.decode().split("<Key>")[1:]]
 
@@ -146,7 +150,7 @@ class Door:
         self, vendor: "FakeVendor", request: web.Request
     ) -> web.StreamResponse:
         response = await self._pass(vendor, request)
-        there = set(self.keys())
+        there = set(self.listed())
         for key in self._uploaded - there:
             vendor.files.pop(key, None)
             self._uploaded.discard(key)
@@ -176,7 +180,7 @@ class Door:
             request.method,
             server() + request.path_qs,
             headers={**_kept(request.headers), "Authorization": AUTHORIZATION},
-            data=await request.read(),
+            data=io.BytesIO(await request.read()),
         ) as answer:
             kept = {
                 name: value

@@ -60,6 +60,7 @@ class FakeBedrock(FakeVendor):
     def __init__(self) -> None:
         super().__init__()
         self.records_min = 1  #: the vendor's is 100; tests say so where it matters
+        self.jobs_max = 100  #: submitted or running at once
         self._before: dict[str, str | None] = {}
         self.door = Door(self, f"bucket-{os.getpid()}-{id(self):x}", _aws.KEY_ID)
         self._luck.seed(self.door.bucket)
@@ -134,6 +135,9 @@ class FakeBedrock(FakeVendor):
             return self.error(400, "The token was used with another request.", "ConflictException")
         if known is not None:
             return web.json_response({"jobArn": known.id})
+        if sum(not sold.ended for sold in self.sold) >= self.jobs_max:
+            said = f"Your account has reached its limit of {self.jobs_max} concurrent batch jobs."
+            return self.error(400, said, "ServiceQuotaExceededException")
         source = job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
         given = await asyncio.to_thread(self.door.object, self._key(source))
         if given is None or not source.endswith(".jsonl"):

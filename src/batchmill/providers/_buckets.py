@@ -1,12 +1,14 @@
 """Objects in a bucket, for providers whose input and output lie there: obstore, in our words."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from inspect import isawaitable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from batchmill.core.failure import Failure
 from batchmill.errors import (
@@ -31,11 +33,15 @@ CHUNK_BYTES: Final = 1 << 20
 RETRIES: Final = 0
 #: obstore counts a transfer of any length as one call, and gives up after 30 s unless it is told.
 TRANSFER_MAX_S: Final = 24 * 3600.0
+RENEWAL_MAX_S: Final = 30.0
+
+T = TypeVar("T")
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<(?:Message|Details)>([^<]*)</|\"message\":\s*\"([^\"]*)\"")
 _NO_BUCKET = re.compile(r"NoSuchBucket|bucket[^.\"]{0,80}(does not|doesn't) exist", re.IGNORECASE)
+_ELSEWHERE = "BareRedirect"  # obstore's name for the answer of a bucket in another region
 _DEBUG = "\n\nDebug source:"
 _URL = re.compile(r"(s3|s3a|gs|az|abfs|abfss)://([^/]+)(?:/(.*))?")
 
@@ -97,44 +103,37 @@ class Bucket:
         """Upload a file, in parts if it is large; it is visible only once whole. Return its url."""
         import obstore
 
-        small = spooled.size_bytes <= PART_BYTES
-        body: Any = spooled.pieces(PART_BYTES)
-        if small:
-            body = b"".join([piece async for piece in body])
-        async with self._border(key, "written"):
-            await obstore.put_async(
+        def upload() -> None:
+            spooled.file.seek(0)
+            obstore.put(
                 self._store,
                 key,
-                body,
-                use_multipart=not small,
+                spooled.file,
+                use_multipart=spooled.size_bytes > PART_BYTES,
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
             )
+
+        await self._done(upload, key, "written")
         return self.url(key)
 
     async def list(self, folder: str) -> list[Entry]:
         """Return the objects below *folder* (which ends in a slash, or is empty), by key."""
         import obstore
 
-        found: list[Entry] = []
-        async with self._border(folder, "listed"):
-            async for page in obstore.list(self._store, folder or None, chunk_size=1000):
-                found += [Entry(meta["path"], meta["size"]) for meta in page]
-        return sorted(found, key=lambda entry: entry.key)
+        def entries() -> list[Entry]:
+            pages = obstore.list(self._store, folder or None, chunk_size=1000)
+            return [Entry(meta["path"], meta["size"]) for page in pages for meta in page]
+
+        return sorted(await self._done(entries, folder, "listed"), key=lambda entry: entry.key)
 
     async def chunks(self, key: str) -> AsyncIterator[bytes]:
         """Yield an object's content as it comes; `ProviderSilent` where it breaks off."""
         import obstore
 
-        async with self._border(key, "read"):
-            found = await obstore.get_async(self._store, key)
-            size, stream = found.meta["size"], found.stream(CHUNK_BYTES)
-        at = 0
-        while True:
-            async with self._border(key, "read"):
-                chunk = await anext(stream, None)
-            if chunk is None:
-                break
+        found = await self._done(lambda: obstore.get(self._store, key), key, "read")
+        size, stream, at = found.meta["size"], found.stream(CHUNK_BYTES), 0
+        while (chunk := await self._done(lambda: next(stream, None), key, "read")) is not None:
             at += len(chunk)
             yield bytes(chunk)
         if at != size:
@@ -149,20 +148,22 @@ class Bucket:
         import obstore
 
         for key in keys:
-            try:
-                async with self._border(key, "deleted"):
-                    await obstore.delete_async(self._store, key)
-            except ProviderGone:
-                continue
+            with suppress(ProviderGone):
+                await self._done(partial(obstore.delete, self._store, key), key, "deleted")
 
-    @asynccontextmanager
-    async def _border(self, key: str, doing: str) -> AsyncIterator[None]:
+    async def _done(self, work: Callable[[], T], key: str, doing: str) -> T:
+        """
+        Do some blocking work in a thread; its errors leave as ours.
+
+        obstore's own coroutines are not used: where Python ends within some milliseconds after one
+        of them, also after a good one, it is aborted (obstore 0.12.1).
+        """
         from obstore.exceptions import BaseError
 
         if self._credentials is not None:
             await self._credentials.renew()
         try:
-            yield
+            return await asyncio.to_thread(work)
         except (BaseError, OSError) as error:
             self._translate(error, f"{self._name}: {self.url(key)} cannot be {doing}")
 
@@ -183,7 +184,7 @@ class Bucket:
         # Whatever else the storage refuses (no such bucket, a region that is not the bucket's, an
         # expired token) is said of the set-up: the person must hear it, and no row is to blame.
         of_account = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-        if of_account or status >= 300:
+        if of_account or status >= 300 or _ELSEWHERE in said:
             raise ProviderRefused(message, failure=Failure.ACCOUNT) from error
         if "kind: Connect" in said:
             raise NotSent(message) from error
@@ -191,21 +192,24 @@ class Bucket:
 
 
 class _Credentials:
-    """What obstore asks for credentials; it never fails in there."""
+    """What obstore asks for credentials, from a thread of its own; it never fails in there."""
 
     def __init__(self, ask: Callable[[], Any]) -> None:
         self._ask = ask
         self._last: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def renew(self) -> None:
+        self._loop = asyncio.get_running_loop()
         found = self._ask()
         self._last = await found if isawaitable(found) else found
 
-    async def __call__(self) -> Any:
-        # An error that is raised inside obstore 0.12.1 aborts Python at its end. In a transfer
-        # that outlives its credentials, the storage itself says that they are too old.
+    def __call__(self) -> Any:
+        # In a transfer that outlives its credentials, it is for the storage to say that they are
+        # too old, where no new ones can be had.
         with suppress(Exception):
-            await self.renew()
+            assert self._loop is not None
+            asyncio.run_coroutine_threadsafe(self.renew(), self._loop).result(RENEWAL_MAX_S)
         return self._last
 
 

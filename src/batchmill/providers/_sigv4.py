@@ -76,12 +76,13 @@ class Aws:
 
     def _fetch(self) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import ConnectionError as NoConnectionError
 
         try:
             if self._found is None:
                 self._found = self._session.get_credentials()
             frozen = self._found and self._found.get_frozen_credentials()
-        except HTTPClientError as error:
+        except (HTTPClientError, NoConnectionError) as error:
             raise NotSent(f"{self._name}: credentials cannot be asked for: {error}") from error
         except (BotoCoreError, ClientError) as error:
             raise ProviderRefused(f"{self._name}: {error}", failure=Failure.ACCOUNT) from error

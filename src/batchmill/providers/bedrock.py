@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Outcome, Result
-from batchmill.core.request import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, DIALECTS
+from batchmill.core.request import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, DIALECTS, Request
 from batchmill.core.shard import Accepted, NotThere, Progress
 from batchmill.errors import (
     ProviderBroke,
@@ -83,7 +83,13 @@ class BedrockProvider:
         """Put the records into a folder of their own, where the results will lie beside them."""
         folder = f"{self._bucket.prefix}{offer.shard_id}-{self._ids.token()}"
 
-        def render(request: bedrock.Request) -> bytes:
+        def render(request: Request) -> bytes:
+            if offer.dialect == BEDROCK_CONVERSE and bedrock.uses_tools(request.body):
+                # Each such record would fail, one by one, after hours in the queue.
+                raise ProviderRefused(
+                    f"{self._name}: a batch job in Converse takes no toolConfig, so this model "
+                    "has neither tools nor a schema there; use --lane live"
+                )
             return bedrock.render_record(request, offer.dialect)
 
         async with spooled(offer, self._folder, render) as file:

@@ -125,6 +125,11 @@ def invoke_body(body: bytes) -> bytes:
     return _encode(fields)
 
 
+def uses_tools(body: bytes) -> bool:
+    """Say whether a Converse body has a `toolConfig`, which a batch job refuses."""
+    return b'"toolConfig"' in body and "toolConfig" in _fields(body)
+
+
 def custom_id(record_id: str, shard_id: str) -> str:
     """Return the name we gave the record; what never was a record of ours keeps its own."""
     found = _RECORD_ID.fullmatch(record_id)

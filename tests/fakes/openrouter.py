@@ -258,6 +258,9 @@ class FakeOpenRouter(FakeVendor):
         if not 1 <= (limit := int(query.get("limit", 20))) <= 100:
             return self.error(400, "limit: 1 to 100")
         found = [sold for sold in self.listed() if self._there(sold) is not None]
+        for sold in found:  # time passes, whichever way one looks
+            sold.polls += sold.ours and "after" not in query
+            sold.ended = sold.ended or sold.polls > self.weather.polls
         if "created_after" in query:
             since = datetime.fromisoformat(query["created_after"]).timestamp()
             found = [sold for sold in found if sold.at > since]

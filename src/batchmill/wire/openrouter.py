@@ -87,6 +87,11 @@ TYPES = {
     "server": Failure.SERVER,
     "timeout": Failure.SERVER,
     "unmapped": Failure.SERVER,
+    "invalid_request": Failure.INVALID_REQUEST,
+    "invalid_prompt": Failure.INVALID_REQUEST,
+    "not_found": Failure.INVALID_REQUEST,
+    "precondition_failed": Failure.INVALID_REQUEST,
+    "unprocessable": Failure.INVALID_REQUEST,
     "content_policy_violation": Failure.REFUSED,
     "refusal": Failure.REFUSED,
     "invalid_image": Failure.INVALID_MEDIA,
@@ -113,6 +118,10 @@ _OF_THE_MODEL = re.compile(
 _TOO_LONG = re.compile("maximum context length|context window|too long")
 #: A 403 is the key or, in the words of a guardrail or of a moderation, this one row.
 _BLOCKED = re.compile("blocked|flagged|moderation|guardrail|prompt injection")
+#: `HTTP 422: …` of a batch, `Upstream request failed with status 400.` of a row (2026-09-04).
+_STATUS_IN = re.compile(r"(?:^http|with status) ([1-5]\d\d)\b")
+#: The `type` of a row's error is a word of OpenAI's, and says little.
+_NATIVE = {"invalid_request_error": Failure.INVALID_REQUEST}
 #: Of a row without a status and without a type.
 _UNRUN = (
     (re.compile("expired"), Failure.EXPIRED),
@@ -239,8 +248,11 @@ def failure_of(status: int, said: Error) -> Failure:
         return Failure.TOO_LONG
     if status == 403 and (_BLOCKED.search(words) or _flagged(said)):
         return Failure.REFUSED
+    if not status and (told := _STATUS_IN.search(words)):
+        status = int(told[1])
     if not status:
-        return next((f for found, f in _UNRUN if found.search(words)), Failure.SERVER)
+        otherwise = _NATIVE.get(type_of(said), Failure.SERVER)
+        return next((f for found, f in _UNRUN if found.search(words)), otherwise)
     by_status = _STATUSES.get(status)
     if by_status is not None:
         return by_status
@@ -298,7 +310,6 @@ def _said(error: object) -> Error | None:
 
 #: Said of a batch that could not be paid; the status of a 402 is not always told along with it.
 _OF_THE_CREDIT = re.compile("insufficient (credits|balance|funds)|more credits")
-_SAID_STATUS = re.compile(r"^HTTP (\d{3})\b")
 
 
 def why_failed(message: str) -> Failure:
@@ -307,7 +318,7 @@ def why_failed(message: str) -> Failure:
         return Failure.SERVER
     if _OF_THE_CREDIT.search(message.lower()):
         return Failure.ACCOUNT
-    status = _SAID_STATUS.search(message)
+    status = _STATUS_IN.search(message.lower())
     return failure_of(int(status[1]) if status else 400, Error(message=message))
 
 

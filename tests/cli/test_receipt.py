@@ -85,7 +85,12 @@ def test_an_unknown_price_is_never_nothing() -> None:
 
 
 def test_what_was_never_run_cost_nothing() -> None:
-    assert "  cost     nothing so far: no row was run" in lines(replace(BATCH, tally=Tally()))
+    assert "  cost     nothing: no row was run" in lines(replace(BATCH, tally=Tally()))
+
+
+def test_what_is_under_way_has_no_price_yet() -> None:
+    under_way = view(shard(1, State.IN_PROGRESS), counts=Counts(total=10_000, pending=10_000))
+    assert ("cost", "comes with the answers") in spending.facts(under_way)
 
 
 def test_a_discount_that_is_in_no_price_list_is_said_to_be_the_vendors_word() -> None:

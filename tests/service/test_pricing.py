@@ -110,6 +110,20 @@ async def test_who_answered_counts_before_who_was_asked():
     assert mute.cost_usd == Decimal("0.105")
 
 
+async def test_what_answers_under_quite_another_name_is_another_model():
+    # given a gateway that has a model of its own for a name of OpenAI's
+    [other] = await priced(answer("llama-3.1-8b"))
+    assert other.cost_usd is None
+    # and a vendor's alias, and a later edition of what was asked for
+    mistral = Terms(vendor="mistral", discount="50%")
+    for terms, asked, answered in [
+        (mistral, "mistral-large-latest", "mistral-grand-9901"),
+        (OPENAI, "gpt-4o-mini", "gpt-4o-mini@2099"),
+    ]:
+        [found] = await priced(answer(answered), terms=terms, model=asked)
+        assert found.cost_usd is not None
+
+
 async def test_the_name_of_a_deployment_means_nothing():
     azure = Terms(vendor="azure", discount="50%")
     [found] = await priced(answer(), terms=azure, model="gpt-4o")

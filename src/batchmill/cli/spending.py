@@ -47,7 +47,7 @@ def _cost(view: "View", lanes: tuple[Spent, ...]) -> str:
     unpriced = sum(lane.unpriced for lane in lanes)
     if cost is None and lanes:
         if not any(lane.run for lane in lanes):
-            return "nothing so far: no row was run"
+            return "nothing: no row was run" if view.finished else "comes with the answers"
         return f"unknown: no price is known for {view.batch.provider}/{view.batch.recipe.model}"
     parts = [words.money(cost)]
     if unpriced:

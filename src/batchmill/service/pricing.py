@@ -113,13 +113,7 @@ class _Book:
 
     def _look_up(self, answered: str, at: float) -> Tariff | None:
         vendor = self.vendor or ""
-        names = [answered, self.asked]
-        if vendor in _ASKED_SAYS_MORE:
-            names.reverse()
-        if self.asked.startswith("arn:"):  # somebody's own model, unless the table knows its name
-            names = [self.asked]
-        if vendor in _ASKED_SAYS_NOTHING:
-            names.remove(self.asked)
+        names = _names(vendor, answered, self.asked)
         try:
             found = (
                 prices.tariff(vendor, name, self.lane, at, self.discount) for name in names if name
@@ -128,6 +122,20 @@ class _Book:
         except Exception:  # whatever is wrong with a price: paid answers never wait for it
             log.exception("no price for %s", answered or self.asked)
             return None
+
+
+def _names(vendor: str, answered: str, asked: str) -> list[str]:
+    """Return the names under which the price may be found, the truest first."""
+    if vendor in _ASKED_SAYS_NOTHING:
+        return [answered]
+    if asked.startswith("arn:"):  # somebody's own model, unless the table knows its name
+        return [asked]
+    if vendor in _ASKED_SAYS_MORE:
+        return [asked, answered]
+    # What answered under quite another name is another model: its price is not the one asked for.
+    tail, wanted = (name.rpartition("/")[2].lower() for name in (answered, asked))
+    same = tail.startswith(wanted) or wanted.endswith("-latest")
+    return [answered, asked] if same or not answered else [answered]
 
 
 def _written(body: bytes) -> Written:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 from tests.fakes import _google as google
+from tests.fakes._bigquery import DATASET, BigQuery
 from tests.fakes._storage import Storage
 from tests.fakes.vendor import FakeVendor, Sold, failure_in, jsonl, operation
 
@@ -17,7 +18,7 @@ FIELDS = google.FIELDS - {"model", "store", "serviceTier"} | {"labels"}
 MODELS = ("publishers/google/models/gemini-", "projects/")
 
 
-class FakeVertex(Storage):
+class FakeVertex(BigQuery, Storage):
     name = "vertex"
     key = "ya29.test"
     model = "gemini-2.5-flash"
@@ -35,6 +36,7 @@ class FakeVertex(Storage):
         jobs = f"/{V}/{project}/batchPredictionJobs"
         return [
             *self.storage_routes(),
+            *self.bigquery_routes(),
             web.post("/token", self.token_for),
             web.post(jobs, self.create),
             web.get(jobs, self.list_jobs),
@@ -52,6 +54,7 @@ class FakeVertex(Storage):
             "project": PROJECT,
             "bucket": f"gs://{self.bucket}/some/where",
             "storage_url": f"{self.host}/storage",
+            "bigquery_url": self.host,
         }
 
     def body(self, text: str) -> dict[str, Any]:
@@ -104,14 +107,23 @@ class FakeVertex(Storage):
         if not job["model"].startswith(MODELS):
             no_access = "was not found or your project does not have access to it."
             return self.error(404, f"Publisher Model `{job['model']}` {no_access}")
-        [uri] = job["inputConfig"]["gcsSource"]["uris"]
-        key = uri.removeprefix(f"gs://{self.bucket}/")
-        if key not in self.files:
+        uri, rows = self._input(job["inputConfig"])
+        if rows is None:
             return self.error(400, f"The input {uri} does not exist or cannot be read.")
-        sold = Sold(self.batch_id(), job["displayName"], _rows_of(self.files[key]), self.now())
+        sold = Sold(self.batch_id(), job["displayName"], rows, self.now())
         sold.facts = {"job": job}
         self.sold.append(sold)
         return web.json_response(self._told(sold))
+
+    def _input(self, given: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]] | None]:
+        """Return the address of the input, and its rows; None where there is none."""
+        if "bigquerySource" in given:
+            uri = given["bigquerySource"]["inputUri"]
+            table = self.tables.get(uri)
+            return uri, None if table is None else _named([json.loads(r["request"]) for r in table])
+        [uri] = given["gcsSource"]["uris"]
+        data = self.files.get(uri.removeprefix(f"gs://{self.bucket}/"))
+        return uri, None if data is None else _rows_of(data)
 
     @operation("get")
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -191,8 +203,14 @@ class FakeVertex(Storage):
         if state == "FAILED":
             found["error"] = self._why(sold)
         if lines and sold.ours:
-            found["outputInfo"] = {"gcsOutputDirectory": f"gs://{self.bucket}/{_output(sold)}"}
+            found["outputInfo"] = self._place(sold)
         return found
+
+    def _place(self, sold: Sold) -> dict[str, str]:
+        wanted = sold.facts["job"]["outputConfig"]
+        if "bigqueryDestination" in wanted:
+            return {"bigqueryOutputTable": wanted["bigqueryDestination"]["outputUri"]}
+        return {"gcsOutputDirectory": f"gs://{self.bucket}/{_output(sold)}"}
 
     def _why(self, sold: Sold) -> dict[str, Any]:
         words = self.refusal_of(sold) or next(iter(self.weather.bad_lines.values()), "")
@@ -208,6 +226,10 @@ class FakeVertex(Storage):
             if sold.ended and not sold.facts.get("written"):
                 sold.facts["written"] = True
                 lines = self._lines(sold)
+                place = self._place(sold)
+                if table := place.get("bigqueryOutputTable"):
+                    self.tables[table] = [_row(line) for line in lines]
+                    continue
                 half = len(lines) // 2
                 for n, some in enumerate((lines[:half], lines[half:])):
                     if some:
@@ -274,7 +296,13 @@ def _refused(job: dict[str, Any]) -> str:
     if missing := {"displayName", "model", "inputConfig", "outputConfig"} - set(job):
         return f"Missing required field: {min(missing)}."
     given, wanted = job["inputConfig"], job["outputConfig"]
-    if given.get("instancesFormat") != "jsonl" or wanted.get("predictionsFormat") != "jsonl":
+    kinds = {given.get("instancesFormat"), wanted.get("predictionsFormat")}
+    if kinds == {"bigquery"}:
+        uris = [given.get("bigquerySource", {}).get("inputUri", "")]
+        uris.append(wanted.get("bigqueryDestination", {}).get("outputUri", ""))
+        ours = all(uri.startswith(f"{DATASET}.") for uri in uris)
+        return "" if ours else f"Expected two tables of {DATASET}."
+    if kinds != {"jsonl"}:
         return "Expected the format jsonl."
     uris = given.get("gcsSource", {}).get("uris", [])
     prefix = wanted.get("gcsDestination", {}).get("outputUriPrefix", "")
@@ -292,7 +320,17 @@ def _odd(body: dict[str, Any]) -> str:
 
 
 def _rows_of(data: bytes) -> dict[str, dict[str, Any]]:
-    found = [json.loads(line)["request"] for line in data.splitlines() if line.strip()]
+    return _named([json.loads(line)["request"] for line in data.splitlines() if line.strip()])
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line as a row of a table: what is JSON there is text here."""
+    label = line["request"].get("labels", {}).get("batchmill")
+    texts = {name: json.dumps(line[name]) for name in ("request", "response")}
+    return {"key": label, "status": line["status"], "processed_time": "now", **texts}
+
+
+def _named(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     names = [row.get("labels", {}).get("batchmill", f"#{n}") for n, row in enumerate(found)]
     return dict(zip(names, found, strict=True))
 

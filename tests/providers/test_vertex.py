@@ -347,7 +347,7 @@ async def test_a_wrong_token_is_said_of_the_account(tmp_path: Path) -> None:
     "options",
     [
         {"bucket": ""},
-        {"bucket": "bq://project.dataset"},
+        {"bucket": "bq://project"},
         {"bucket": "/tmp/here"},
         {"location": "../x"},
         {"project": ""},

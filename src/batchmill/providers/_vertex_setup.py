@@ -14,10 +14,13 @@ from batchmill.core.request import Request
 from batchmill.errors import InvalidSetting, NotSent, ProviderError, ProviderRefused
 from batchmill.ports import Answer, Offer
 from batchmill.providers import Context, Knobs
+from batchmill.providers._bigquery import URL as BIGQUERY
+from batchmill.providers._bigquery import BigQuery
 from batchmill.providers._buckets import Bucket
 from batchmill.providers._google import reads
 from batchmill.providers._google_auth import GoogleAuth, credentials_path
 from batchmill.providers._rest import Rest, Words
+from batchmill.providers._vertex_storage import InBucket, InTables, Storage
 from batchmill.providers.live import HttpEndpoint, LiveProvider, concurrency_of, known_options
 from batchmill.wire import gemini, google
 
@@ -28,6 +31,7 @@ OPTIONS: Final = (
     "credentials",
     "api_version",
     "storage_url",
+    "bigquery_url",
     "concurrency",
 )
 LOCATION: Final = "us-central1"
@@ -88,12 +92,12 @@ def place(context: Context) -> Place:
     return Place(base_url=base_url, version=version, project=project, location=location, auth=auth)
 
 
-def rest(context: Context, place: Place) -> Rest:
+def rest(context: Context, place: Place, base_url: str = "") -> Rest:
     return Rest(
         context.http(),
         context.clock,
         name=context.name,
-        base_url=place.base_url,
+        base_url=base_url or place.base_url,
         headers={},
         reads=reads,
         timeout_s=context.knobs.timeout_s,
@@ -102,29 +106,30 @@ def rest(context: Context, place: Place) -> Rest:
     )
 
 
-def bucket(context: Context, place: Place) -> Bucket:
-    """Open the bucket for input and output, with the same credentials."""
+def storage(context: Context, place: Place) -> Storage:
+    """Open the bucket or the dataset for input and output, with the same credentials."""
     name, knobs = context.name, context.knobs
-    url = _text(name, knobs, "bucket")
+    url, spool = _text(name, knobs, "bucket"), context.folder / "uploads"
     if url.startswith("bq://"):
-        raise InvalidSetting(
-            f"[providers.{name}] bucket = {url!r}: BigQuery is not supported yet. Use a bucket of "
-            "Cloud Storage: gs://bucket/prefix."
-        )
+        at = _text(name, knobs, "bigquery_url").rstrip("/") or BIGQUERY
+        tables = BigQuery(rest(context, place, at), url, name)
+        return InTables(tables, context.clock, spool, name)
     if not url.startswith("gs://"):
         said = f"{url!r} is none" if url else "it is not set"
         raise InvalidSetting(
             f"provider {name} needs a bucket for its batch lane: {said}. Write under "
-            f'[providers.{name}] in batchmill.toml e.g. bucket = "gs://my-bucket/batchmill".'
+            f'[providers.{name}] in batchmill.toml e.g. bucket = "gs://my-bucket/batchmill", or '
+            'bucket = "bq://my-project.my_dataset".'
         )
-    storage_url = _text(name, knobs, "storage_url")
-    return Bucket(
+    at = _text(name, knobs, "storage_url")
+    bucket = Bucket(
         url,
         name=name,
         idle_timeout_s=knobs.idle_timeout_s,
-        config={"base_url": storage_url} if storage_url else {},
+        config={"base_url": at} if at else {},
         credentials=place.auth.for_storage,
     )
+    return InBucket(bucket, context.clock, spool, name)
 
 
 def ready(knobs: Knobs) -> str | None:
@@ -136,7 +141,7 @@ def ready(knobs: Knobs) -> str | None:
         missing.append("the package google-auth (pip install 'batchmill[vertex]')")
     if not knobs.options.get("bucket"):
         missing.append("bucket (for batches)")
-    elif find_spec("obstore") is None:
+    elif str(knobs.options["bucket"]).startswith("gs://") and find_spec("obstore") is None:
         missing.append("the package obstore (pip install 'batchmill[s3]')")
     return f"set {', '.join(missing)}" if missing else None
 

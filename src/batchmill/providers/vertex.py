@@ -1,5 +1,5 @@
 """
-Gemini on Google Cloud's Vertex: batch prediction jobs with input and output in Cloud Storage.
+Gemini on Google Cloud's Vertex: batch prediction jobs over Cloud Storage or BigQuery.
 
 A job carries our mark as its display name. Its lines have no name of their own: the request comes
 back with the answer, and in it the label we gave it. Sources: the vendor's batch guides (read
@@ -20,10 +20,8 @@ from batchmill.errors import ProviderBusy, ProviderGone, ProviderRefused, Provid
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _vertex_setup as setup
-from batchmill.providers._buckets import Entry
-from batchmill.providers._google import FRESH_S, told, unix, unrun
+from batchmill.providers._google import FRESH_S, unix, unrun
 from batchmill.providers._rest import objects, text, whole
-from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import young
 from batchmill.wire import gemini, google
 from batchmill.wire.gemini import Echo
@@ -44,36 +42,28 @@ class VertexProvider:
     def __init__(self, context: Context) -> None:
         self._name = context.name
         self._clock, self._ids = context.clock, context.ids
-        self._spool = context.folder / "uploads"
         self._place = setup.place(context)
         self._rest = setup.rest(context, self._place)
-        self._bucket = setup.bucket(context, self._place)
+        self._storage = setup.storage(context, self._place)
 
     # -- offering ---------------------------------------------------------------------------------
 
     async def prepare(self, offer: Offer) -> str:
-        """Put the requests into a folder of their own, where the results will lie beside them."""
-        folder = f"{self._bucket.prefix}{offer.shard_id}-{self._ids.token()}"
-        async with spooled(offer, self._spool, gemini.render_vertex_line) as file:
-            return await self._bucket.put(f"{folder}/input.jsonl", file)
+        """Put the requests where the vendor reads them, under a name of their own."""
+        return await self._storage.put(offer, self._ids.token())
 
     async def submit(self, offer: Offer) -> str:
         """Make the job, once. `ProviderGone`: its input is not there any more."""
-        output = f"{self._bucket.root}/{self._folder(offer)}output"
+        await self._storage.ready(offer)
         wanted = {
             "displayName": offer.shard_id,
             "model": setup.model_name(offer.model),
-            "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [offer.ref]}},
-            "outputConfig": {
-                "predictionsFormat": "jsonl",
-                "gcsDestination": {"outputUriPrefix": output},
-            },
+            **self._storage.configs(offer),
         }
         try:
             job = await self._rest.json("POST", self._place.jobs, json=wanted, create=offer)
         except ProviderRefused as refusal:
-            key = self._bucket.key(offer.ref or "") or ""
-            if not any(entry.key == key for entry in await self._objects(offer)):
+            if not await self._storage.there(offer):
                 raise ProviderGone(f"{offer.ref} is not there any more") from refusal
             # What the path names is not there: the project, or all of it where base_url is wrong.
             if str(refusal).startswith(f"{self._name}: 404"):
@@ -83,16 +73,6 @@ class VertexProvider:
         if not upstream_id:
             raise ProviderSilent(f"{self._name} took a job and gave it no name")
         return upstream_id
-
-    def _folder(self, offer: Offer) -> str:
-        """Return the folder that `prepare` made, ending in a slash; empty where it is not ours."""
-        folder, _, name = (self._bucket.key(offer.ref or "") or "").rpartition("/")
-        ours = folder.rpartition("/")[2].startswith(f"{offer.shard_id}-") and name == "input.jsonl"
-        return f"{folder}/" if ours else ""
-
-    async def _objects(self, offer: Offer) -> list[Entry]:
-        folder = self._folder(offer)
-        return await self._bucket.list(folder) if folder else []
 
     # -- finding ----------------------------------------------------------------------------------
 
@@ -162,46 +142,21 @@ class VertexProvider:
         """Yield the lines of all files of results, and what became of the rows never run."""
         job = await self._look(offer)
         whose, seen = _Whose(offer), set[str]()
-        for key in await self._files(job, offer):
-            twice = "incremental" in key  # the same rows, written while the job was running
-            async for echoes in self._lines(key, offer.dialect):
-                found = [await whose.result(echo) for echo in echoes]
-                if twice:
-                    found = [result for result in found if result.custom_id not in seen]
-                seen.update(result.custom_id for result in found)
-                yield found
+        async for twice, echoes in self._storage.answers(job, offer):
+            found = [await whose.result(echo) for echo in echoes]
+            if twice:
+                found = [result for result in found if result.custom_id not in seen]
+            seen.update(result.custom_id for result in found)
+            yield found
         error = google.read(job["error"]) if job.get("error") else None
         async for found in unrun(offer, _ending(job), seen, error):
             yield found
 
-    async def _files(self, job: Mapping[str, object], offer: Offer) -> list[str]:
-        """Return the keys of the files of results, those that are whole first."""
-        named = self._bucket.key(text(job, "outputInfo", "gcsOutputDirectory"))
-        folder = f"{named.rstrip('/')}/" if named else f"{self._folder(offer)}output/"
-        keys = [entry.key for entry in await self._bucket.list(folder) if entry.size_bytes]
-        keys = [key for key in keys if "prediction" in key.rpartition("/")[2]]
-        if not keys and _state(job) == "SUCCEEDED":
-            done = whole(job, "completionStats", "successfulCount")
-            ended_at = unix(text(job, "endTime"))
-            words = f"{self._name}: {folder} has no results, though {done:,} rows have succeeded"
-            if done and self._clock.now() < ended_at + FRESH_S:
-                raise ProviderBusy(words, retry_at=0.0)
-            if done:
-                raise ProviderGone(words)
-        return sorted(keys, key=lambda key: ("incremental" in key, key))
-
-    async def _lines(self, key: str, dialect: str) -> AsyncIterator[list[Echo]]:
-        def parse(line: bytes) -> Echo:
-            return gemini.parse_vertex_line(line, dialect)
-
-        async for echoes in told(self._bucket.chunks(key), parse, _salvaged, self._bucket.url(key)):
-            yield echoes
-
     # -- afterwards -------------------------------------------------------------------------------
 
     async def tidy(self, offer: Offer) -> None:
-        """Delete all that lies in the shard's folder. The record of a job has no rows in it."""
-        await self._bucket.delete([entry.key for entry in await self._objects(offer)])
+        """Delete what is stored of the shard. The record of a job has no rows in it."""
+        await self._storage.clear(offer)
 
     async def probe(self) -> str:
         """Ask for a job."""
@@ -238,11 +193,6 @@ class _Whose:
             for request in requests:
                 found.setdefault(gemini.fingerprint(request.body), []).append(request.custom_id)
         return found
-
-
-def _salvaged(line: bytes) -> Echo | None:
-    found = gemini.salvaged(line)
-    return None if found is None else Echo(found, b"{}")
 
 
 def _state(job: Mapping[str, object]) -> str:

@@ -8,10 +8,12 @@ what its SDKs send; odd cases carry their own source.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
+from msgspec.structs import replace
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result, Usage
@@ -171,6 +173,31 @@ def render_vertex_line(request: Request) -> bytes:
     own = found.get("labels")
     found["labels"] = {**(own if isinstance(own, dict) else {}), LABEL: request.custom_id}
     return b'{"request":%b}' % _encode(found)
+
+
+def render_bigquery_row(request: Request) -> bytes:
+    """Return the request as a row of an input table: columns that the job hands on."""
+    body = render_vertex_line(request)[len(b'{"request":') : -1]
+    return _encode({"key": request.custom_id, "request": body.decode()})
+
+
+def parse_bigquery_row(row: Mapping[str, object], dialect: str) -> Echo:
+    """Read one row of an output table: the same as a line, its JSON in columns of text."""
+    key, request, response, status = (
+        found if isinstance(found := row.get(name), str) else ""
+        for name in ("key", "request", "response", "status")
+    )
+    line = b'{"status":%b,"request":%b,"response":%b}' % (
+        _encode(status),
+        request.encode() or b"{}",
+        response.encode() or b"{}",
+    )
+    try:
+        echo = parse_vertex_line(line, dialect)
+    except _loose.UNREADABLE:
+        detail = f"its row cannot be read: {excerpt(line)}"
+        echo = Echo(Result(key, Outcome.ERRORED, Failure.SERVER, detail), b"{}")
+    return Echo(replace(echo.result, custom_id=key), echo.request) if key else echo
 
 
 def parse_line(line: bytes, dialect: str) -> Result:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.fakes._openai_rows import ROW_ERRORS, UNRUN
 from tests.fakes.openai import FakeOpenAI
 from tests.providers.openai_family import SHARD, Desk, desk
@@ -14,6 +15,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Usage
 from batchmill.core.shard import Accepted, NotThere
 from batchmill.errors import (
+    ProviderBroke,
     ProviderBusy,
     ProviderGone,
     ProviderRefused,
@@ -267,6 +269,20 @@ async def test_a_list_that_begins_with_the_oldest_is_read_to_its_end(house: Hous
     assert found == Accepted(offer.upstream_id or "")
 
 
+async def test_what_is_no_list_proves_nothing(house: House) -> None:
+    at, fake = house
+    offer = await at.prepared(at.offer("a"))
+    fake._page = lambda *_: web.json_response({"object": "list"})  # type: ignore[method-assign]
+
+    with pytest.raises(ProviderBroke):
+        await at.provider.find(offer)
+
+    fake.weather.instead["list"] = [404]
+    with pytest.raises(ProviderRefused, match="Is base_url right") as caught:
+        await at.provider.find(offer)
+    assert caught.value.failure == Failure.ACCOUNT
+
+
 async def test_the_file_of_now_is_a_mark_and_another_shards_mark_is_not_ours(house: House) -> None:
     at, fake = house
     offer = await at.bought(at.offer("a"))
@@ -278,6 +294,55 @@ async def test_the_file_of_now_is_a_mark_and_another_shards_mark_is_not_ours(hou
     assert await at.provider.find(looked_for) == Accepted(offer.upstream_id or "")
     other = dataclasses.replace(looked_for, ref="file-of-an-earlier-upload")
     assert await at.provider.find(other) == NotThere()
+
+
+# -- gone, or not --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age_s", "error"),
+    [
+        (60.0, ProviderBusy),  # it may not be known everywhere yet
+        (3600.0, ProviderRefused),  # nobody can have deleted it: another project's key
+        (31 * 86_400.0, ProviderGone),
+    ],
+)
+async def test_a_batch_that_is_not_there_is_given_up_when_it_can_be_gone(
+    house: House, age_s: float, error: type[Exception]
+) -> None:
+    at, fake = house
+    offer = await at.bought(at.offer("a"))
+    offer = dataclasses.replace(offer, submitted_at=at.clock.now() - age_s)
+    fake.sold.clear()
+
+    with pytest.raises(error, match="No batch found"):
+        await at.provider.check(offer)
+
+
+async def test_a_batch_that_is_listed_is_there_whatever_else_is_said(house: House) -> None:
+    at, fake = house
+    offer = await at.bought(at.offer("a"))
+    offer = dataclasses.replace(offer, submitted_at=at.clock.now() - 31 * 86_400)
+    fake.weather.not_found = 1
+
+    with pytest.raises(ProviderBusy, match="in the list"):
+        await at.provider.check(offer)
+
+
+async def test_results_are_not_taken_from_a_look_that_lags(house: House) -> None:
+    at, fake = house
+    offer = await at.ended(at.offer("a", "b"))
+
+    fake.sold[0].ended, fake.weather.polls = False, 99
+    with pytest.raises(ProviderBusy, match="in_progress now"):
+        await at.results(offer)
+    fake.sold[0].ended = True
+    told, fake.sold[0].told = fake.sold[0].told, ("", "")
+    with pytest.raises(ProviderBusy, match="no file of them yet"):
+        await at.results(offer)
+
+    fake.sold[0].told = told
+    assert len(await at.results(offer)) == 2
 
 
 # -- waiting, cancelling -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """OpenAI's result files as they may come, what is left upstream, settings, and the live lane."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from tests.fakes.openai import FakeOpenAI
 from tests.providers.openai_family import Desk, desk
 
 from batchmill.core.failure import Failure
-from batchmill.errors import InvalidSetting, ProviderRefused, ProviderSilent
+from batchmill.errors import (
+    InvalidSetting,
+    ProviderBusy,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+)
 
 
 @pytest.fixture
@@ -62,6 +69,33 @@ async def test_a_download_that_stops_inside_a_line_is_not_used(house: House) -> 
 
 def row_of(line: bytes) -> int:
     return int(json.loads(line)["custom_id"].rpartition("-")[2])
+
+
+async def test_a_new_file_that_is_not_there_yet_is_waited_for(house: House) -> None:
+    at, fake = house
+    offer = await at.ended(at.offer("a"))
+    fake.weather.instead["content"] = [404]
+
+    with pytest.raises(ProviderBusy):
+        await at.results(offer)
+    assert len(await at.results(offer)) == 1
+
+
+async def test_results_that_are_past_their_time_are_gone(house: House) -> None:
+    at, fake = house
+    offer = await at.ended(at.offer("a"))
+    at.provider._clock = Later()  # type: ignore[attr-defined]
+    fake.result_files.clear()
+
+    with pytest.raises(ProviderGone, match="No such File"):
+        await at.results(offer)
+
+
+class Later:
+    """A day after."""
+
+    def now(self) -> float:
+        return time.time() + 86_400
 
 
 # -- afterwards ----------------------------------------------------------------------------------

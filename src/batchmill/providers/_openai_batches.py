@@ -5,7 +5,16 @@ A batch carries our mark in its metadata, and is found again by it or by its inp
 the vendor's API reference and openapi file (read 2026-08-21), and what its official SDKs send.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -24,18 +33,26 @@ from batchmill.errors import (
 from batchmill.ports import Checked, Found, Offer
 from batchmill.providers import Context
 from batchmill.providers._lines import results_of
-from batchmill.providers._openai_words import reads, refusal
+from batchmill.providers._openai_words import (
+    ENDED,
+    ENDED_AT,
+    MARK,
+    UNDER_WAY,
+    ours,
+    reads,
+    refusal,
+    status_of,
+)
 from batchmill.providers._rest import Query, Rest, at, objects, text, whole
 from batchmill.providers._spool import multipart, spooled
-from batchmill.providers._unrun import refused, young
+from batchmill.providers._unrun import YOUNG_S, refused, young
 from batchmill.wire import openai
 
-MARK: Final = "batchmill_shard"
-ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
-UNDER_WAY: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 #: A file that is still on its way through the vendor's own house.
 PENDING: Final = frozenset({"pending", "running", "notrunning"})
 
+#: How long results are kept; a batch that is younger than that is there.
+KEPT_S: Final = 30 * 86_400.0
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
 CLOCKS_DIFFER_S: Final = 3600.0
@@ -99,8 +116,7 @@ class OpenAIBatches:
                     body=file.upload(head, tail),
                 )
             except ProviderGone as gone:  # nothing of ours is gone: there is no such place
-                words = f"{gone} Is base_url right? {self._surface.base_url}"
-                raise ProviderRefused(words, failure=Failure.ACCOUNT) from gone
+                raise self._lost(f"{gone} Is base_url right? {self._surface.base_url}") from gone
         file_id = text(self._rest.object(answer), "id")
         if not file_id:
             raise ProviderBroke(f"{self._name} took a file and gave it no id")
@@ -135,7 +151,7 @@ class OpenAIBatches:
         if "file" in said.lower():
             await self._file(offer)  # where that is gone, it says so
         if said.startswith((f"{self._name}: 404", f"{self._name}: 405")):
-            raise ProviderRefused(said, failure=Failure.ACCOUNT) from refusal
+            raise self._lost(said) from refusal
 
     async def _file(self, offer: Offer) -> dict[str, object]:
         return await self._rest.json("GET", f"/files/{_quoted(offer.ref)}", query=self._query())
@@ -167,7 +183,12 @@ class OpenAIBatches:
         after: str | None = None
         for _ in range(PAGES_MAX):
             query = self._query(limit=PAGE, after=after)
-            page = await self._rest.json("GET", "/batches", query=query)
+            try:
+                page = await self._rest.json("GET", "/batches", query=query)
+            except ProviderGone as gone:  # a list is always there, if the place is right
+                raise self._lost(f"{gone} Is base_url right? {self._surface.base_url}") from gone
+            if not isinstance(at(page, "data"), list):
+                raise ProviderBroke(f"{self._name} answered with no list of batches")
             batches = objects(page, "data")
             fresh = [batch for batch in batches if text(batch, "id") not in seen]
             if fresh:
@@ -203,7 +224,14 @@ class OpenAIBatches:
                         raise ProviderBusy(words, retry_at=0.0) from gone
             except _Endless as endless:
                 raise ProviderBusy(str(endless), retry_at=0.0) from gone
+            if self._clock.now() < (offer.submitted_at or 0.0) + KEPT_S:
+                # Nobody can delete a batch there. It is another account's, or the key is.
+                words = f"{gone} Does the key belong to the project that {offer.shard_id} is in?"
+                raise self._lost(words) from gone
             raise
+
+    def _lost(self, words: str) -> ProviderRefused:
+        return ProviderRefused(words, failure=Failure.ACCOUNT)
 
     # -- waiting ----------------------------------------------------------------------------------
 
@@ -221,7 +249,8 @@ class OpenAIBatches:
         """Ask it to stop; where that is answered by a no, its state says whether that matters."""
         place = f"/batches/{_quoted(offer.upstream_id)}/cancel"
         try:
-            await self._rest.json("POST", place, query=self._query())
+            kind = {"content-type": "application/json"}  # of nothing, as the official clients do
+            await self._rest.call("POST", place, query=self._query(), headers=kind)
         except ProviderGone as gone:
             if young(offer, self._clock):
                 raise ProviderBusy(str(gone), retry_at=0.0) from gone
@@ -237,16 +266,18 @@ class OpenAIBatches:
         """Yield the lines of both files, and what became of the rows that were never run."""
         batch = await self._look(offer)
         status = status_of(batch)
+        self._whole(batch, offer)
         told: set[str] = set()
         for kind in ("output_file_id", "error_file_id"):
             if file_id := text(batch, kind):
                 try:
-                    async for chunk in self._answers(file_id, offer.dialect):
-                        if status in _UNRUN or status == "failed":
-                            told.update(_own(chunk, offer))
-                        yield chunk
+                    async with aclosing(self._answers(file_id, offer.dialect)) as chunks:
+                        async for chunk in chunks:
+                            if status != "completed":
+                                told.update(_own(chunk, offer))
+                            yield chunk
                 except ProviderGone as gone:
-                    if self._ended_just_now(batch):
+                    if self._ended_just_now(batch, offer):
                         raise ProviderBusy(str(gone), retry_at=0.0) from gone
                     if kind == "output_file_id":
                         raise
@@ -264,7 +295,17 @@ class OpenAIBatches:
                     if request.custom_id not in told
                 ]
 
-    async def _answers(self, file_id: str, dialect: str) -> AsyncIterator[Sequence[Result]]:
+    def _whole(self, batch: Mapping[str, object], offer: Offer) -> None:
+        """Raise `ProviderBusy` where a batch that has ended does not look like it yet."""
+        status = status_of(batch)
+        if status not in ENDED:
+            raise ProviderBusy(f"{self._name}: it had ended, and is {status} now", retry_at=0.0)
+        paid = whole(batch, "request_counts", "completed")
+        if paid and not text(batch, "output_file_id") and self._ended_just_now(batch, offer):
+            words = f"{self._name}: {paid:,} rows were answered, and there is no file of them yet"
+            raise ProviderBusy(words, retry_at=0.0)
+
+    async def _answers(self, file_id: str, dialect: str) -> AsyncGenerator[Sequence[Result]]:
         """Yield the results in a file."""
         place, accept = f"/files/{_quoted(file_id)}/content", {"accept": "application/octet-stream"}
         async with self._rest.download(place, query=self._query(), headers=accept) as body:
@@ -277,10 +318,12 @@ class OpenAIBatches:
             ):
                 yield chunk
 
-    def _ended_just_now(self, batch: Mapping[str, object]) -> bool:
-        """Say whether the result files are so new that a 404 proves nothing."""
-        names = ("completed_at", "expired_at", "cancelled_at", "failed_at", "finalizing_at")
-        return self._clock.now() < max(whole(batch, name) for name in names) + 600.0
+    def _ended_just_now(self, batch: Mapping[str, object], offer: Offer) -> bool:
+        """Say whether the result files are so new that their absence proves nothing."""
+        ended_at = max(whole(batch, name) for name in ENDED_AT)
+        if not ended_at:
+            return young(offer, self._clock)
+        return self._clock.now() < ended_at + YOUNG_S
 
     # -- afterwards -------------------------------------------------------------------------------
 
@@ -316,19 +359,6 @@ class _Endless(Exception):
 
 def _own(results: Iterable[Result], offer: Offer) -> Iterator[str]:
     return (r.custom_id for r in results if r.custom_id.startswith(offer.shard_id))
-
-
-def status_of(batch: Mapping[str, object]) -> str:
-    status = text(batch, "status").lower()
-    return {"canceled": "cancelled", "canceling": "cancelling"}.get(status, status)
-
-
-def ours(batch: Mapping[str, object], offer: Offer) -> bool:
-    """Say whether a batch has our mark, or none and our input file."""
-    mark = text(batch, "metadata", MARK)
-    if mark:
-        return mark == offer.shard_id
-    return bool(offer.ref) and text(batch, "input_file_id") == offer.ref
 
 
 def worded(context: Context, option: str) -> str:

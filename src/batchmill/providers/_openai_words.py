@@ -1,7 +1,8 @@
-"""What OpenAI-shaped vendors say of a call, or of a whole batch, that they refuse."""
+"""What OpenAI-shaped vendors say of a batch, and of what they refuse."""
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 from batchmill.core.failure import Failure
 from batchmill.ports import Offer
@@ -9,7 +10,25 @@ from batchmill.providers._rest import Words, objects, text, whole
 from batchmill.providers._unrun import OF_A_ROW
 from batchmill.wire import failures
 
+MARK: Final = "batchmill_shard"
+ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
+UNDER_WAY: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+ENDED_AT: Final = ("completed_at", "expired_at", "cancelled_at", "failed_at", "finalizing_at")
+
 _QUOTED = re.compile(r"['`\"]([^'`\"]+)['`\"]")
+
+
+def status_of(batch: Mapping[str, object]) -> str:
+    status = text(batch, "status").lower()
+    return {"canceled": "cancelled", "canceling": "cancelling"}.get(status, status)
+
+
+def ours(batch: Mapping[str, object], offer: Offer) -> bool:
+    """Say whether a batch has our mark, or none and our input file."""
+    mark = text(batch, "metadata", MARK)
+    if mark:
+        return mark == offer.shard_id
+    return bool(offer.ref) and text(batch, "input_file_id") == offer.ref
 
 
 def reads(status: int, body: bytes) -> Words:

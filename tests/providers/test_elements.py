@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchmill.providers import _elements
 from batchmill.providers._elements import Elements
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
@@ -84,6 +85,22 @@ def test_a_list_that_is_null_has_no_items() -> None:
 def test_what_is_no_object_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="it"):
         split(data, 3)
+
+
+@given(
+    texts=st.lists(st.sampled_from(['a "}, {" b', "},{", "x" * 40, '"', "\\"]), max_size=60),
+    size=st.integers(40, 3000),
+    spaced=st.booleans(),
+)
+def test_many_items_are_found_at_once_whatever_their_texts_look_like(
+    texts: list[str], size: int, spaced: bool
+) -> None:
+    items: list[object] = [{"n": n, "x": [{"t": text}, {"u": {}}]} for n, text in enumerate(texts)]
+    separators = (", ", ": ") if spaced else (",", ":")
+    data = json.dumps({"results": items, "z": 1}, separators=separators).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_elements, "LEAP_BYTES", 8)
+        assert split(data, size) == (items, {"results": [], "z": 1})
 
 
 def test_a_long_string_is_read_in_time_that_grows_with_its_length() -> None:

@@ -170,6 +170,20 @@ async def test_where_the_hour_counts_each_answer_tells_its_own():
     assert cheap.cost_usd * 2 <= dear.cost_usd
 
 
+async def test_other_service_than_the_standard_one_has_its_own_price():
+    plain, flex, standard, other = (
+        answer("gpt-5", body=b'{"id":"x","service_tier": "%s"}' % tier)
+        for tier in (b"default", b"flex", b"auto", b"golden")
+    )
+    found = await priced(plain, flex, standard, other, model="gpt-5", lane="live")
+    cost = [one.cost_usd for one in found]
+    assert cost[0] == cost[2] == Decimal("2.25")
+    assert cost[1] == Decimal("1.125")
+    assert cost[3] is None
+    # and that it is cheaper is no batch discount
+    assert found[1].list_usd == cost[1]
+
+
 async def test_whatever_is_wrong_with_a_price_the_answer_comes(monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("the table is torn")

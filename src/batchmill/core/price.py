@@ -144,13 +144,19 @@ def price(
     return None if found is None else found.price(usage)
 
 
-def tariff(vendor: str, model: str, lane: str, at: float, discount: str = "") -> Tariff | None:
-    """Return what a model of a vendor (as the table calls it) costs; None if that is not known."""
+def tariff(
+    vendor: str, model: str, lane: str, at: float, discount: str = "", tier: str = ""
+) -> Tariff | None:
+    """
+    Return what a model of a vendor (as the table calls it) costs; None if that is not known.
+
+    *tier* is the vendor's word for other service than the standard one, in the live lane: `flex`.
+    """
     listed = _listed(vendor, _named(vendor, model))
     if listed is None:
         return None
     # A list of prices has dates or hours in it, and none changes within a minute.
-    return _tariff(listed, lane, int(at // 60), discount)
+    return _tariff(listed, lane, int(at // 60), discount, tier)
 
 
 def vendor_at(base_url: str) -> str | None:
@@ -208,7 +214,7 @@ def _listed(vendor: str, model: str) -> _Listed | None:
 
 
 @lru_cache(maxsize=4096)
-def _tariff(listed_as: _Listed, lane: str, minute: int, discount: str) -> Tariff | None:
+def _tariff(listed_as: _Listed, lane: str, minute: int, discount: str, tier: str) -> Tariff | None:
     from genai_prices.types import ModelPrice, TimeOfDateConstraint
 
     info = listed_as.info
@@ -217,12 +223,16 @@ def _tariff(listed_as: _Listed, lane: str, minute: int, discount: str) -> Tariff
     basis: Basis = "table"
     paid, left = full, Decimal(1)
     if lane == "batch":
-        if listed_as.own and _has_batch_price(info, at):
+        if listed_as.own and _has_price(info, _BATCH, at):
             paid = info.get_prices(at, _BATCH)
         elif (words := stated(discount)) is not None:
             basis, left = "stated", words
         else:
             return None  # the table would give the full price here, without a word
+    elif tier:
+        if not (listed_as.own and _has_price(info, {"service_tier": tier}, at)):
+            return None
+        paid = full = info.get_prices(at, {"service_tier": tier})
     if any(getattr(full, key) is not None for key in UNCOUNTED):
         return None
     steps = tuple(_steps(full, paid, left))
@@ -237,9 +247,9 @@ def _tariff(listed_as: _Listed, lane: str, minute: int, discount: str) -> Tariff
     )
 
 
-def _has_batch_price(info: "ModelInfo", at: datetime) -> bool:
+def _has_price(info: "ModelInfo", when: dict[str, str], at: datetime) -> bool:
     return any(
-        variant.when == _BATCH and (variant.constraint is None or variant.constraint.active(at))
+        variant.when == when and (variant.constraint is None or variant.constraint.active(at))
         for variant in info.price_variants or ()
     )
 

@@ -26,7 +26,12 @@ log = logging.getLogger(__name__)
 _WRITTEN = (b'"cache_creation_input_tokens"', b'"cacheWriteInputTokens"', b'"cache_write_tokens"')
 _WRITTEN_HOUR = b'"ephemeral_1h_input_tokens"'
 _CREATED = b'"created"'
+_TIERS = (b'"service_tier"', b'"serviceTier"')
+_WORD = re.compile(rb'\s*:\s*"([A-Za-z_]{1,30})"')
 _NUMBER = re.compile(rb"\s*:\s*(\d{1,12})\b")
+
+#: The vendors' words for the service that their standard price is for.
+_STANDARD = frozenset({"auto", "default", "on_demand", "standard"})
 
 #: The name that was asked for counts first: it says more (a region's own price) than the answer's.
 _ASKED_SAYS_MORE = frozenset({"aws"})
@@ -82,8 +87,8 @@ class _Book:
     lane: str
     asked: str  #: the model that was asked for
     since: float  #: when the shard was submitted
-    _known: dict[tuple[str, float], Tariff | None] = field(
-        default_factory=dict[tuple[str, float], Tariff | None]
+    _known: dict[tuple[str, str, float], Tariff | None] = field(
+        default_factory=dict[tuple[str, str, float], Tariff | None]
     )
 
     def priced(self, results: Sequence[Result]) -> Sequence[Result]:
@@ -93,9 +98,10 @@ class _Book:
 
     def _priced(self, result: Result) -> Result:
         assert result.usage is not None
-        tariff = self._tariff(result.model, self.since)
+        tier = _tier(result.body) if self.lane == "live" else ""
+        tariff = self._tariff(result.model, tier, self.since)
         if tariff is not None and tariff.by_clock:
-            tariff = self._tariff(result.model, _created(result.body, self.since))
+            tariff = self._tariff(result.model, tier, _created(result.body, self.since))
         if tariff is None:
             return result
         written = _written(result.body) if tariff.writes else NOTHING_WRITTEN
@@ -105,18 +111,20 @@ class _Book:
         word = price.basis == "stated"
         return replace(result, cost_usd=price.paid_usd, list_usd=price.list_usd, stated=word)
 
-    def _tariff(self, answered: str, at: float) -> Tariff | None:
-        key = (answered, at // 60)
+    def _tariff(self, answered: str, tier: str, at: float) -> Tariff | None:
+        key = (answered, tier, at // 60)
         if key not in self._known:
-            self._known[key] = self._look_up(answered, at)
+            self._known[key] = self._look_up(answered, tier, at)
         return self._known[key]
 
-    def _look_up(self, answered: str, at: float) -> Tariff | None:
+    def _look_up(self, answered: str, tier: str, at: float) -> Tariff | None:
         vendor = self.vendor or ""
         names = _names(vendor, answered, self.asked)
         try:
             found = (
-                prices.tariff(vendor, name, self.lane, at, self.discount) for name in names if name
+                prices.tariff(vendor, name, self.lane, at, self.discount, tier)
+                for name in names
+                if name
             )
             return next((tariff for tariff in found if tariff is not None), None)
         except Exception:  # whatever is wrong with a price: paid answers never wait for it
@@ -145,6 +153,16 @@ def _written(body: bytes) -> Written:
         return NOTHING_WRITTEN
     hour = min(written, _number(body, _WRITTEN_HOUR))
     return Written(written - hour, hour)
+
+
+def _tier(body: bytes) -> str:
+    """Return the vendor's word for the service it gave, where that is not the standard one."""
+    name = next((name for name in _TIERS if name in body), None)
+    if name is None:
+        return ""
+    found = _WORD.match(body, body.find(name) + len(name))
+    word = "" if found is None else found[1].decode().lower()
+    return "" if word in _STANDARD else word
 
 
 def _created(body: bytes, since: float) -> float:

@@ -61,6 +61,8 @@ class FakeMistral(MistralFiles):
         self.created: list[dict[str, Any]] = []  #: bodies of each creating call
         self.listings: list[list[tuple[str, str]]] = []  #: queries of each listing
         self.knows_filter = True  #: whether a list minds a filter by metadata
+        self.turns_pages = True  #: whether a list minds the number of a page
+        self.page_max = 100
 
     def routes(self) -> Iterable[web.RouteDef]:
         return (
@@ -265,7 +267,8 @@ class FakeMistral(MistralFiles):
             jobs = [job for job in jobs if job["status"] in wanted]
         if "model" in query:
             jobs = [job for job in jobs if job["model"] == query["model"]]
-        size, page = int(query.get("page_size", 100)), int(query.get("page", 0))
+        size = min(int(query.get("page_size", 100)), self.page_max)
+        page = int(query.get("page", 0)) if self.turns_pages else 0
         shown = jobs[page * size : (page + 1) * size]
         return web.json_response({"data": shown, "object": "list", "total": len(jobs)})
 

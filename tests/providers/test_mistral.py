@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from tests.providers.openai_family import SHARD, Desk, desk
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome
 from batchmill.core.request import MISTRAL_CHAT, OPENAI_EMBEDDINGS
-from batchmill.core.shard import Accepted, NotThere
 from batchmill.errors import (
     InvalidSetting,
     ProviderBusy,
@@ -56,7 +54,7 @@ async def test_a_job_carries_our_mark_one_file_and_the_hours_that_are_left(
         }
     ]
     assert len(MARK) <= 32
-    assert vendor.forms == [{"purpose": "batch", "visibility": "workspace"}]
+    assert vendor.forms == [{"purpose": "batch"}]
     assert [json.loads(line).keys() for line in vendor.files[bought.ref or ""].splitlines()] == [
         {"custom_id", "body"}
     ] * 2
@@ -157,38 +155,16 @@ async def test_rows_left_out_count_as_failed_while_the_others_run(
     assert (checked.progress.succeeded, checked.progress.errored) == (0, 1)
 
 
-@pytest.mark.parametrize("knows", [True, False])
-async def test_a_job_is_found_by_its_mark_whether_or_not_the_list_minds_a_filter(
-    shop: Desk, vendor: FakeMistral, knows: bool
-) -> None:
-    vendor.knows_filter = knows
-    bought = await shop.bought(offer(shop, "a"))
-    for _ in range(205):  # newer, and more than fits on two pages
-        vendor.stranger(1)
-
-    assert await shop.provider.find(bought) == Accepted(bought.upstream_id or "")
-    assert await shop.provider.find(offer(shop, "a", shard_id="batch_x-0002")) == NotThere()
-    assert (MARK, SHARD) in vendor.listings[0]
-    assert all("created_after" in dict(asked) for asked in vendor.listings[:1])
-
-
-async def test_a_job_without_metadata_is_found_by_its_input_file(
+async def test_a_cancel_answered_by_a_conflict_is_fine_once_it_has_ended(
     shop: Desk, vendor: FakeMistral
 ) -> None:
     bought = await shop.bought(offer(shop, "a"))
-    vendor.sold[0].facts["asked"].pop("metadata")
-
-    assert await shop.provider.find(bought) == Accepted(bought.upstream_id or "")
-    assert await shop.provider.find(replace(bought, ref="")) == NotThere()
-
-
-async def test_another_shards_mark_counts_more_than_our_file(
-    shop: Desk, vendor: FakeMistral
-) -> None:
-    bought = await shop.bought(offer(shop, "a"))
-    vendor.sold[0].facts["asked"]["metadata"] = {MARK: "batch_y-0001"}
-
-    assert await shop.provider.find(bought) == NotThere()
+    vendor.weather.instead["cancel"] = [409, 409]
+    with pytest.raises(ProviderBusy):
+        await shop.provider.cancel(bought)
+    while not (await shop.provider.check(bought)).ended:
+        pass
+    await shop.provider.cancel(bought)
 
 
 async def test_an_input_that_is_gone_is_uploaded_again(shop: Desk, vendor: FakeMistral) -> None:
@@ -287,33 +263,6 @@ async def test_a_job_of_one_row_that_failed_is_that_rows_failure(
     (answer,) = await shop.answers("a", dialect=MISTRAL_CHAT)
 
     assert answer.failure is Failure.INVALID_REQUEST
-
-
-async def test_a_404_right_after_the_create_or_the_end_proves_nothing(
-    shop: Desk, vendor: FakeMistral
-) -> None:
-    bought = await shop.ended(offer(shop, "a"))
-    vendor.weather.not_found = 1
-    with pytest.raises(ProviderBusy):
-        await shop.provider.check(bought)
-    vendor.weather.instead["content"] = [404]
-    with pytest.raises(ProviderBusy):
-        await shop.results(bought)
-
-    assert (await shop.results(bought))[0].answer == "a"
-
-
-async def test_a_job_that_is_gone_is_gone_only_where_the_list_agrees(
-    shop: Desk, vendor: FakeMistral
-) -> None:
-    bought = await shop.bought(offer(shop, "a"))
-    old = replace(bought, submitted_at=shop.clock.now() - 4000.0)
-    vendor.weather.not_found = 1
-    with pytest.raises(ProviderBusy):
-        await shop.provider.check(replace(old, submitted_at=shop.clock.now() - 3000.0))
-    vendor.sold.clear()
-    with pytest.raises(ProviderGone):
-        await shop.provider.check(old)
 
 
 async def test_a_state_that_nobody_knows_is_no_end(shop: Desk, vendor: FakeMistral) -> None:

@@ -41,6 +41,7 @@ JOBS: Final = "/v1/batch/jobs"
 FILES: Final = "/v1/files"
 OPTIONS: Final = ("concurrency",)
 PAGE: Final = 100
+PAGES_MAX: Final = 1_000
 #: Clocks differ: a job may seem to be older than our first call for it.
 SLACK_S: Final = 3600.0
 HOURS: Final = 24
@@ -120,12 +121,7 @@ class MistralBatches:
         self, offer: Offer, left_out: Mapping[str, str], named: dict[int, str]
     ) -> str:
         boundary = f"batchmill-{self._context.ids.token()}"
-        head, tail = multipart(
-            [("purpose", "batch"), ("visibility", "workspace")],
-            "file",
-            f"{offer.shard_id}.jsonl",
-            boundary,
-        )
+        head, tail = multipart([("purpose", "batch")], "file", f"{offer.shard_id}.jsonl", boundary)
         offered = without(offer, left_out)
         async with spooled(
             offered, self._context.folder, mistral.render_request_line, last=b"\n"
@@ -176,15 +172,20 @@ class MistralBatches:
         if offer.submitted_at is not None:
             since = datetime.fromtimestamp(offer.submitted_at - SLACK_S, UTC)
             query["created_after"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        page = 0
-        while True:
+        seen: set[str] = set()
+        for page in range(PAGES_MAX):
             asked: Query = {**query, "page": page}
-            found = objects(await self._rest.json("GET", JOBS, query=asked), "data")
-            for job in found:
+            answer = await self._rest.json("GET", JOBS, query=asked)
+            found = {text(job, "id"): job for job in objects(answer, "data")}
+            for job in found.values():
                 yield job
-            if len(found) < PAGE:
+            more = whole(answer, "total") > len(seen | found.keys()) or len(found) >= PAGE
+            if not found or not more:
                 return
-            page += 1
+            if found.keys() <= seen:
+                break
+            seen |= found.keys()
+        raise ProviderBroke(f"{self._name}: its list of jobs has no end")
 
     # -- watching -------------------------------------------------------------------------------
 
@@ -215,11 +216,11 @@ class MistralBatches:
         """Ask for it; a no is fine where the job has ended or is about to."""
         try:
             await self._rest.json("POST", f"{JOBS}/{offer.upstream_id}/cancel")
-        except (ProviderRefused, ProviderGone) as no:
-            if isinstance(no, ProviderRefused) and no.failure == Failure.ACCOUNT:
+        except (ProviderBusy, ProviderRefused, ProviderGone) as no:
+            if getattr(no, "failure", None) == Failure.ACCOUNT:
                 raise
             if text(await self._job(offer), "status") not in (*ENDINGS, RUNNING[-1]):
-                raise ProviderBusy(str(no), retry_at=0.0) from no
+                raise ProviderBusy(str(no), retry_at=getattr(no, "retry_at", 0.0)) from no
 
     # -- collecting -----------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Says:
     efforts: tuple[str, ...] = EFFORTS
     names: bool = False  #: schemas have a name
     lenient: bool = False  #: schemas may be kept to loosely
-    stricts: bool = True  #: tools may be strict
+    stricts: tuple[bool | None, ...] = (None, True, False)  #: whether tools are strict
     failures: bool = False  #: a tool may have failed
     details: bool = False
     image_links: str = "https://x.org/"
@@ -41,6 +41,7 @@ class Says:
     thinking: tuple[str, ...] = ()  #: fields of thoughts, in requests
     answer: set[str] = field(default_factory=lambda: {"id", "model"})
     answer_thinking: tuple[str, ...] = ("text",)
+    counts: bool = True  #: an answer without usage is none
     usage: tuple[str, ...] = ("cached_tokens", "cache_written_tokens", "reasoning_tokens")
 
 
@@ -53,6 +54,7 @@ DIALECTS = {
         details=True,
         document_links="",
         answer={"id", "model", "created", "refusal"},
+        counts=False,
     ),
     OPENAI_RESPONSES: Says(
         SAMPLING | {"user", "metadata", "json", "parallel_tools"},
@@ -60,8 +62,10 @@ DIALECTS = {
         names=True,
         lenient=True,
         details=True,
+        stricts=(True, False),
         result_media=True,
         answer={"id", "model", "created", "refusal"},
+        counts=False,
     ),
     MISTRAL_CHAT: Says(
         SAMPLING | PENALTIES | {"stop", "seed", "top_k", "metadata", "json", "parallel_tools"},
@@ -84,13 +88,14 @@ DIALECTS = {
     GEMINI_GENERATE: Says(
         SAMPLING | PENALTIES | {"top_k", "stop", "seed", "json", "thinking_tokens"},
         efforts=("minimal", *EFFORTS, "xhigh"),
-        stricts=False,
+        stricts=(None,),
         failures=True,
         document_names=False,
         thinking=("text", "signature"),
         answer={"id", "model", "refusal"},
         answer_thinking=("text", "signature"),
         usage=("cached_tokens", "reasoning_tokens"),
+        counts=False,
     ),
     BEDROCK_CONVERSE: Says(
         SAMPLING | {"stop", "metadata"},
@@ -146,7 +151,7 @@ def media(draw: st.DrawFn, says: Says) -> hub.Media:
 def thoughts(draw: st.DrawFn, fields: tuple[str, ...]) -> hub.Thinking:
     if "redacted" in fields and draw(st.booleans()):
         return hub.Thinking(redacted=draw(names))
-    signature = draw(names) if "signature" in fields else ""
+    signature = draw(BASE64) if "signature" in fields else ""
     return hub.Thinking(text=draw(words), signature=signature)
 
 
@@ -209,7 +214,7 @@ def tools(draw: st.DrawFn, says: Says) -> hub.Tool:
         name=draw(names),
         description=draw(words | st.just("")),
         parameters=draw(objects()),
-        strict=draw(st.sampled_from([None, True, False])) if says.stricts else None,
+        strict=draw(st.sampled_from(says.stricts)),
         cache=draw(marks(says)),
     )
 
@@ -292,7 +297,7 @@ def answers(draw: st.DrawFn, dialect: str) -> hub.Answer:
 
 @st.composite
 def usages(draw: st.DrawFn, says: Says) -> hub.Usage | None:
-    if draw(st.booleans()):
+    if not says.counts and draw(st.booleans()):
         return None
     small = st.integers(0, 9)
     details = {name: draw(small) for name in says.usage}

@@ -103,7 +103,9 @@ def told(chat: hub.Chat, from_: str, to: str) -> hub.Chat:
     )
     system = tuple(_unmarked(text, says) for text in chat.system)
     tools = tuple(_unmarked(tool, says) for tool in chat.tools)
-    if not says.stricts:
+    if None not in says.stricts:
+        tools = tuple(replace(tool, strict=tool.strict or False) for tool in tools)
+    elif says.stricts == (None,):
         tools = tuple(replace(tool, strict=None) for tool in tools)
     if chat.schema is not None:
         name = chat.schema.name if says.names and source.names else "answer"

@@ -132,9 +132,25 @@ def request(body: bytes, from_: str, to: str, model: str) -> bytes:
             f"{', '.join(dict.fromkeys(lost))}: only {from_} knows this, {to} does not. Take it "
             f"out, or stay with a provider that speaks {from_}."
         )
+    if isinstance(asked, hub.Chat) and not _same_mind(from_, to):
+        _check_thoughts(asked, to)
     if model:
         asked = replace(asked, model=model)
     return _encode(write(to, asked))
+
+
+def _same_mind(from_: str, to: str) -> bool:
+    """Say whether thoughts of one are understood by the other: both may be asking a Claude."""
+    return from_ == to or {from_, to} == {ANTHROPIC_MESSAGES, BEDROCK_CONVERSE}
+
+
+def _check_thoughts(chat: hub.Chat, to: str) -> None:
+    for index, turn in enumerate(chat.turns):
+        if any(isinstance(said, hub.Thinking) for said in turn.parts):
+            raise InvalidRequest(
+                f"messages[{index}].thinking: {to} cannot take what another model thought. Leave "
+                f"it out."
+            )
 
 
 def remodelled(body: bytes, dialect: str, model: str) -> bytes:
@@ -170,6 +186,12 @@ def answer(body: bytes, from_: str, to: str) -> bytes:
     found = _TONGUES[from_].read_answer(decoded(body))
     if isinstance(found, hub.Vectors) != (DIALECTS[to].endpoint == "embeddings"):
         raise InvalidRequest(f"the body: {to} is no way to tell this answer.")
+    if isinstance(found, hub.Answer) and not _same_mind(from_, to):
+        # Signatures and ciphers are worth nothing to another vendor.
+        thoughts = (
+            hub.Thinking(text=p.text) if isinstance(p, hub.Thinking) else p for p in found.parts
+        )
+        found = replace(found, parts=tuple(p for p in thoughts if p != hub.Thinking()))
     return _encode(_TONGUES[to].write_answer(found))
 
 

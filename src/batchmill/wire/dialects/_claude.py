@@ -267,13 +267,13 @@ def write_answer(answer: Answer) -> dict[str, Any]:
         "stop_sequence": None,
         "stop_details": refusal if answer.finish == hub.REFUSED else None,
     }
-    if (usage := answer.usage) is not None:
-        new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
-        body["usage"] = {
-            "input_tokens": max(0, new),
-            "cache_creation_input_tokens": usage.cache_written_tokens,
-            "cache_read_input_tokens": usage.cached_tokens,
-            "output_tokens": usage.output_tokens,
-            "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
-        }
+    usage = answer.usage or hub.Usage()  # the vendor's clients insist on it
+    new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
+    body["usage"] = {
+        "input_tokens": max(0, new),
+        "cache_creation_input_tokens": usage.cache_written_tokens,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
+    }
     return body

@@ -219,18 +219,17 @@ def write_answer(answer: Answer) -> dict[str, Any]:
             content.append(part(said))
     if answer.refusal:
         content.append({"text": answer.refusal})
-    body: dict[str, Any] = {
+    usage = answer.usage or hub.Usage()  # the vendor's clients insist on it
+    new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
+    return {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": _FINISHES[answer.finish],
-        "metrics": {"latencyMs": 0},
-    }
-    if (usage := answer.usage) is not None:
-        new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
-        body["usage"] = {
+        "usage": {
             "inputTokens": max(0, new),
             "outputTokens": usage.output_tokens,
             "totalTokens": usage.input_tokens + usage.output_tokens,
             "cacheReadInputTokens": usage.cached_tokens,
             "cacheWriteInputTokens": usage.cache_written_tokens,
-        }
-    return body
+        },
+        "metrics": {"latencyMs": 0},
+    }

@@ -76,6 +76,10 @@ def write_answer(answer: Answer) -> dict[str, Any]:
         "incomplete_details": {"reason": reason} if reason else None,
         "model": answer.model,
         "output": list(_output(answer, status)),
+        # Of the request; whoever knows it better says so.
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
     }
     if (usage := answer.usage) is not None:
         body["usage"] = {

@@ -133,6 +133,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
 def write_answer(answer: Answer) -> dict[str, Any]:
     """Return a chat completion; thoughts are a chunk of its content here."""
     body = _shape.write_answer(answer, WAYS)
+    body.setdefault("usage", _shape.write_usage(hub.Usage()))  # the vendor's clients insist on it
     message = body["choices"][0]["message"]
     if message.pop("refusal"):
         body["choices"][0]["finish_reason"] = "error"

@@ -165,7 +165,7 @@ def _read_tool(tool: Fields) -> Tool:
         name=tool.needed_text("name"),
         description=tool.text("description"),
         parameters=tool.mapping("parameters"),
-        strict=tool.flag("strict"),
+        strict=tool.flag("strict") is not False,  # the default here, and only here
     )
     tool.end()
     return found
@@ -257,7 +257,8 @@ def _written(turn: Turn, where: str) -> Iterator[dict[str, Any]]:
             content.append(part(said))
             continue
         if content:
-            yield {"role": turn.role, "content": content}
+            plain = assistant and len(content) == 1
+            yield {"role": turn.role, "content": content[0]["text"] if plain else content}
             content = []
         if isinstance(said, ToolCall) and assistant:
             yield write_call(said)
@@ -280,7 +281,8 @@ def _write_result(result: ToolResult, where: str) -> dict[str, Any]:
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:
-    return {"type": "function", **_shape.write_tool(tool)["function"]}
+    required = {"parameters": tool.parameters, "strict": tool.strict or False}
+    return {"type": "function", **_shape.write_tool(tool)["function"], **required}
 
 
 def part(media: hub.Media | Text) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class FakeVertex(BigQuery, Storage):
             *self.storage_routes(),
             *self.bigquery_routes(),
             web.post("/token", self.token_for),
+            web.get("/computeMetadata/v1/instance/service-accounts/default/token", self.machine),
             web.post(jobs, self.create),
             web.get(jobs, self.list_jobs),
             web.get(jobs + "/{id:[^/:]+}", self.get),
@@ -94,6 +95,12 @@ class FakeVertex(BigQuery, Storage):
         self.tokens.add(token)
         found = {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
         return web.json_response(found)
+
+    async def machine(self, request: web.Request) -> web.Response:
+        if request.headers.get("metadata-flavor") != "Google":
+            return web.Response(status=403)
+        self.granted.append({"metadata-flavor": "Google"})
+        return web.json_response({"access_token": self.key, "expires_in": 3599})
 
     # -- jobs -------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from tests.providers.openai_family import SHARD, Desk, desk
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Usage
-from batchmill.core.shard import Accepted, CannotTell, NotThere
+from batchmill.core.shard import Accepted, NotThere
 from batchmill.errors import (
     InvalidSetting,
     ProviderBroke,
@@ -268,69 +268,6 @@ async def test_a_lost_answer_to_the_creating_call_is_looked_up_and_found(either:
     assert await at.provider.find(ready) == Accepted(fake.sold[0].id)
     other = dataclasses.replace(ready, strangers=(fake.sold[0].id,))
     assert await at.provider.find(other) == NotThere()
-
-
-async def test_the_list_is_read_as_far_as_it_proves_something(house: House) -> None:
-    at, fake = house
-    now = at.clock.now()
-    for n in range(250):
-        fake.stranger(1, at=now - 100_000 + n)
-    ready = await at.prepared(offer(at, "one"))
-
-    assert await at.provider.find(ready) == NotThere()
-    newest_first = fake.calls["list"]
-    fake.sold.reverse()  # the oldest first: now only the end of the list proves anything
-    fake.calls.clear()
-    assert await at.provider.find(ready) == NotThere()
-
-    assert newest_first == 1
-    assert fake.calls["list"] == 3
-
-
-async def test_a_list_without_end_proves_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at, fake = house
-    monkeypatch.setattr(provider, "PAGES_MAX", 1)
-    for _ in range(150):
-        fake.stranger(1)
-
-    assert isinstance(await at.provider.find(await at.prepared(offer(at, "one"))), CannotTell)
-
-
-async def test_states_nobody_knows_are_shown_and_waited_for(house: House) -> None:
-    at, fake = house
-    fake.weather.polls = 5
-    bought = await at.bought(offer(at, "one"))
-
-    fake.stated = "BATCH_STATE_DREAMING"
-    dreaming = await at.provider.check(bought)
-    fake.stated = "JOB_STATE_PARTIALLY_SUCCEEDED"
-    partial = await at.provider.check(bought)
-
-    assert not dreaming.ended
-    assert dreaming.progress.note == "gemini says: BATCH_STATE_DREAMING"
-    assert partial.ended
-
-
-async def test_a_download_may_lead_elsewhere_once(house: House) -> None:
-    at, fake = house
-    fake.redirects = True
-
-    assert [r.answer for r in await answers(at, "one")] == ["one"]
-
-
-async def test_a_torn_download_is_fetched_again_and_a_new_one_may_be_late(house: House) -> None:
-    at, fake = house
-    bought = await at.ended(offer(at, *("word " * 50 for _ in range(50))))
-    fake.weather.torn = 1
-    fake.weather.instead["content"] = [404]
-
-    with pytest.raises(ProviderBusy):
-        await at.results(bought)
-    with pytest.raises(ProviderSilent):
-        await at.results(bought)
-    assert len(await at.results(bought)) == 50
 
 
 async def test_afterwards_nothing_of_ours_is_left_and_twice_is_no_error(either: House) -> None:

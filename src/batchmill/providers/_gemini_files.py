@@ -65,14 +65,10 @@ class GeminiFiles:
             },
             body=msgspec.json.encode({"file": about}),
         )
-        place = urlsplit(started.headers.get("x-goog-upload-url", ""))
-        if not place.path:
-            raise ProviderBroke(f"{self._name} named no place to upload to")
-        # Behind a proxy the place is still the vendor's own: as the SDKs do, only its path counts.
-        base = urlsplit(self._rest.base_url)
+        place = self._here(started.headers.get("x-goog-upload-url", ""))
         done = await self._rest.call(
             "POST",
-            place._replace(scheme=base.scheme, netloc=base.netloc).geturl(),
+            place,
             headers={
                 "content-type": KIND,
                 "x-goog-upload-command": "upload, finalize",
@@ -86,6 +82,19 @@ class GeminiFiles:
         if not kept or (size and size != file.size_bytes):
             raise ProviderBroke(f"{self._name}: {kept or 'an upload'} has {size:,} bytes")
         return kept
+
+    def _here(self, url: str) -> str:
+        """
+        Return where an upload goes: where the vendor says, but at our own base_url.
+
+        Behind a proxy the vendor still names its own host; the SDKs, too, take only path and query.
+        """
+        place, base = urlsplit(url), urlsplit(self._rest.base_url)
+        if not place.path:
+            raise ProviderBroke(f"{self._name} named no place to upload to")
+        inside = place.path.startswith(f"{base.path}/")
+        path = place.path if inside else base.path + place.path
+        return place._replace(scheme=base.scheme, netloc=base.netloc, path=path).geturl()
 
     async def there(self, name: str) -> bool:
         """Say whether a file can still be used; what cannot be learnt counts as yes."""

@@ -19,7 +19,7 @@ from batchmill.errors import (
     ProviderBroke,
     ProviderSilent,
 )
-from batchmill.ports import Upload
+from batchmill.ports import Answer, Upload
 from batchmill.providers import Context, Knobs
 from batchmill.providers._rest import Rest, Words, text, whole
 from batchmill.wire.google import status_of
@@ -30,6 +30,10 @@ TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  # an add
 MARGIN_S: Final = 60.0
 LIFE_S: Final = 3600.0
 KINDS: Final = ("service_account", "authorized_user")
+#: In place of a file: on Google's own machines, whoever the machine is.
+METADATA: Final = "metadata"
+METADATA_HOST: Final = "metadata.google.internal"
+METADATA_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
 
 
 class GoogleAuth:
@@ -86,6 +90,10 @@ class GoogleAuth:
         return {"token": token, "expires_at": datetime.fromtimestamp(until, UTC)}
 
     async def _renew(self) -> None:
+        if text(self._info, "type") == METADATA:
+            host = os.environ.get("GCE_METADATA_HOST") or METADATA_HOST
+            url, own = f"http://{host}{METADATA_PATH}", {"metadata-flavor": "Google"}
+            return self._keep(await self._rest.call("GET", url, headers=own))
         uri = text(self._info, "token_uri") or TOKEN_URI
         if text(self._info, "type") == "service_account":
             assertion = await asyncio.to_thread(self._assertion, uri)
@@ -102,10 +110,13 @@ class GoogleAuth:
             headers={"content-type": "application/x-www-form-urlencoded"},
             body=urlencode(grant).encode(),
         )
+        return self._keep(answer)
+
+    def _keep(self, answer: Answer) -> None:
         found = self._rest.object(answer)
         token = text(found, "access_token")
         if not token:
-            raise ProviderBroke(f"{self._name}: no access token came from {uri}")
+            raise ProviderBroke(f"{self._name}: no access token came, though it was asked for")
         self._token = token
         self._until = self._clock.now() + (whole(found, "expires_in") or LIFE_S)
 
@@ -136,6 +147,12 @@ class GoogleAuth:
             ) from error
 
 
+def missing(knobs: Knobs) -> bool:
+    """Say whether nothing on this machine tells who we are."""
+    wanted = knobs.options.get("credentials")
+    return not knobs.key and wanted != METADATA and credentials_path(knobs) is None
+
+
 def credentials_path(knobs: Knobs) -> Path | None:
     """Return the file of credentials: as set, as named in the environment, or of a login."""
     if named := str(knobs.options.get("credentials") or ""):
@@ -149,11 +166,14 @@ def credentials_path(knobs: Knobs) -> Path | None:
 
 def read_credentials(name: str, knobs: Knobs) -> dict[str, object]:
     """Return what is in the file of credentials; raise a `UserError` that says what is missing."""
+    if knobs.options.get("credentials") == METADATA:
+        return {"type": METADATA}
     path = credentials_path(knobs)
     if path is None:
         raise MissingKey(
             f"provider {name} needs credentials: set GOOGLE_APPLICATION_CREDENTIALS to the key "
-            "file of a service account, or log in: gcloud auth application-default login."
+            "file of a service account, or log in: gcloud auth application-default login. On a "
+            f'machine of Google\'s own, set credentials = "{METADATA}" under [providers.{name}].'
         )
     try:
         found = msgspec.json.decode(path.read_bytes(), type=dict[str, object])

@@ -18,7 +18,8 @@ from batchmill.providers._bigquery import URL as BIGQUERY
 from batchmill.providers._bigquery import BigQuery
 from batchmill.providers._buckets import Bucket
 from batchmill.providers._google import reads
-from batchmill.providers._google_auth import GoogleAuth, credentials_path
+from batchmill.providers._google_auth import GoogleAuth
+from batchmill.providers._google_auth import missing as nobody
 from batchmill.providers._rest import Rest, Words
 from batchmill.providers._vertex_storage import InBucket, InTables, Storage
 from batchmill.providers.live import HttpEndpoint, LiveProvider, concurrency_of, known_options
@@ -135,7 +136,7 @@ def storage(context: Context, place: Place) -> Storage:
 def ready(knobs: Knobs) -> str | None:
     """Return what is missing on this machine, in one line; no server is asked."""
     missing: list[str] = []
-    if not knobs.key and credentials_path(knobs) is None:
+    if nobody(knobs):
         missing.append("GOOGLE_APPLICATION_CREDENTIALS")
     elif not knobs.key and not (find_spec("google") and find_spec("google.auth")):
         missing.append("the package google-auth (pip install 'batchmill[vertex]')")

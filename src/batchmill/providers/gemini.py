@@ -41,6 +41,9 @@ from batchmill.wire.gemini_operation import Operation
 INLINE_BYTES_MAX: Final = 16_000_000
 INLINE_ROWS_MAX: Final = 1_000
 _ROW_BYTES: Final = 128  #: of a row beside its body
+#: What has not ended by then is given up, and nothing of it can be had.
+WINDOW_H: Final = 48
+WAIT_TOLD_H: Final = 6
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
 _NAMES_ROW = re.compile(r"requests\[\d+\]")
@@ -214,11 +217,22 @@ class GeminiProvider:
         batch = await self._look(offer)
         done, failed = batch.counts
         done = min(done, offer.count)
-        state = batch.state
-        known = state in gemini_operation.UNDER_WAY or batch.ended
-        note = "" if known else f"{self._name} says: {batch.metadata.state}"
+        note = self._note(batch)
         progress = Progress(succeeded=done, errored=min(failed, offer.count - done), note=note)
         return Checked(batch.ended, progress)
+
+    def _note(self, batch: Operation) -> str:
+        """Return what a person should know: a state that is new, or a long wait in the queue."""
+        if batch.ended:
+            return ""
+        if batch.state not in gemini_operation.UNDER_WAY:
+            return f"{self._name} says: {batch.metadata.state}"
+        waited_h = (self._clock.now() - unix(batch.metadata.createTime)) / 3600
+        if batch.state != "PENDING" or not WAIT_TOLD_H < waited_h < WINDOW_H:
+            return ""
+        # Seen for days (python-genai#1482, 2025-10 to 2026-03).
+        left_h = WINDOW_H - waited_h
+        return f"not begun for {waited_h:.0f} h; {self._name} gives it up in {left_h:.0f} h"
 
     async def cancel(self, offer: Offer) -> None:
         """Ask it to stop; where that is answered by a no, its state says whether that matters."""

@@ -33,6 +33,7 @@ class Output(msgspec.Struct):
 class _Metadata(msgspec.Struct):
     displayName: str = ""  # noqa: N815
     state: str = ""
+    createTime: str | None = None  # noqa: N815
     endTime: str | None = None  # noqa: N815
     updateTime: str | None = None  # noqa: N815
     batchStats: Stats | None = None  # noqa: N815

@@ -1,5 +1,6 @@
 """What a job of Bedrock leaves behind, however it ended, and what it must not leave behind."""
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -171,20 +172,32 @@ async def test_a_job_that_aws_has_forgotten_is_gone(house: House) -> None:
 
 
 async def test_all_that_a_shard_left_behind_is_deleted_and_nothing_else(house: House) -> None:
+    await house.at.prepared(house.offer())  # its process died before it could say so
     offer = await house.ended(*TEN)
     other = await house.ended(shard_id=f"{SHARD}1")
-    house.fake.door.write("batches/theirs.jsonl", b"{}")
-    house.fake.door.write(f"{SHARD}-x/input.jsonl", b"{}")
+    theirs = {"batches/theirs.jsonl", f"{SHARD}/x/input.jsonl", f"batches/a/{SHARD}/t/input.jsonl"}
+    for key in theirs:
+        house.fake.door.write(key, b"{}")
 
     for _ in range(2):
         await house.at.provider.tidy(offer)
 
-    left = house.fake.door.listed()
-    assert {key.split("/")[1] for key in left if key.startswith("batches/batch")} == {
-        str(other.ref).split("/")[-2]
-    }
-    assert {"batches/theirs.jsonl", f"{SHARD}-x/input.jsonl"} <= set(left)
+    left = set(house.fake.door.listed())
+    assert not [key for key in left if key.startswith(f"batches/{SHARD}/")]
+    assert theirs <= left
     assert len(await lines(house, other)) == 3
+
+
+@pytest.mark.parametrize("ref", ["", "file-1", "s3://{b}/input.jsonl", "s3://{b}/x/y/input.jsonl"])
+async def test_what_is_not_certainly_the_shards_own_is_not_deleted(house: House, ref: str) -> None:
+    offer = await house.ended()
+    before = house.fake.door.listed()
+    house.fake.door.write("x/y/input.jsonl", b"{}")
+
+    odd = dataclasses.replace(offer, ref=ref.format(b=house.fake.door.bucket))
+    await house.at.provider.tidy(odd)
+
+    assert set(house.fake.door.listed()) == {*before, "x/y/input.jsonl"}
 
 
 async def test_an_output_of_many_rows_is_read_in_chunks(house: House) -> None:

@@ -111,6 +111,19 @@ async def test_no_credentials_at_all_are_named_before_anything_is_sent(
             assert refusal.value.failure == Failure.ACCOUNT
 
 
+async def test_no_credentials_stop_a_live_run_and_are_no_rows_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(tmp_path, lane="live") as house:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+        answers = await house.answers("one", "two")
+
+    assert {a.failure for a in answers} == {Failure.ACCOUNT}
+    assert "set AWS_ACCESS_KEY_ID" in answers[0].detail
+
+
 async def test_an_api_key_of_bedrocks_own_does_in_place_of_a_signature(tmp_path: Path) -> None:
     async with open_house(tmp_path, key=_aws.BEARER) as house:
         assert [a.answer for a in await house.answers("one")] == ["one"]

@@ -8,8 +8,10 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from batchmill.core.request import ANTHROPIC_MESSAGES, Request
-from batchmill.errors import InvalidSetting
+from batchmill.errors import InvalidSetting, ProviderRefused
 from batchmill.ports import Answer, Http, Offer
 from batchmill.providers import Context, Knobs
 from batchmill.providers._rest import Rest
@@ -27,6 +29,7 @@ OPTIONS: Final = (
     "requests_min",
 )
 REQUESTS_MIN: Final = 100
+NO_ACCESS: Final = "AccessDeniedException"
 _HOURS: Final = (24, 168)
 _S3_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 #: As botocore 1.44.5 has them.
@@ -34,6 +37,8 @@ _S3_URI: Final = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](/[-!_*'().a-
 _ROLE_ARN: Final = re.compile(r"arn:aws(-[^:]+)?:iam::([0-9]{12})?:role/.+")
 #: A job's name has at most so many letters; a token may have more, and is the same word.
 _MARK_MAX: Final = 63
+
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +142,18 @@ class RuntimeEndpoint:
 
     async def send(self, request: Request, url: str) -> Answer:
         native = url.endswith("/invoke")
-        return await self._http.request(
-            "POST",
-            self._base_url + url,
-            headers={"content-type": "application/json", "accept": "application/json"},
-            body=invoke_body(request.body) if native else request.body,
-            timeout_s=self._timeout_s,
-        )
+        try:
+            return await self._http.request(
+                "POST",
+                self._base_url + url,
+                headers={"content-type": "application/json", "accept": "application/json"},
+                body=invoke_body(request.body) if native else request.body,
+                timeout_s=self._timeout_s,
+            )
+        except ProviderRefused as refusal:
+            # There are no credentials to sign with. It is no row's fault, and what AWS itself would
+            # have said to a call without them stops the run and tells the person.
+            return Answer(403, {}, _encode({"__type": NO_ACCESS, "message": str(refusal)}))
 
     async def probe(self) -> str:
         """Ask the control plane, where the same credentials count, and asking is free."""

@@ -6,23 +6,18 @@ service model of botocore 1.44.5, the vendor's user guide (read 2026-08-21), and
 really sends; odd cases carry their own source.
 """
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final
 from urllib.parse import quote
 
-from msgspec import MsgspecError
-from msgspec.structs import force_setattr
-
 from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
-from batchmill.core.outcome import Outcome, Result
+from batchmill.core.outcome import Result
 from batchmill.core.request import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, DIALECTS, Request
 from batchmill.core.shard import Accepted, NotThere, Progress
 from batchmill.errors import (
-    ProviderBroke,
     ProviderBusy,
     ProviderGone,
     ProviderRefused,
@@ -30,11 +25,12 @@ from batchmill.errors import (
 )
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
+from batchmill.providers import _bedrock_output as output
 from batchmill.providers import _bedrock_setup as setup
 from batchmill.providers._buckets import Bucket
 from batchmill.providers._rest import Rest, Words, objects, text, whole
 from batchmill.providers._sigv4 import SignedHttp
-from batchmill.providers._spool import lines, spooled
+from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import refused, young
 from batchmill.providers.live import LiveProvider, concurrency_of, known_options
 from batchmill.wire import bedrock
@@ -44,22 +40,10 @@ JOBS: Final = "/model-invocation-job"
 PAGE: Final = 100
 #: Clocks differ: a job of ours may have been submitted a little before we think it was.
 EARLIER_S: Final = 3600.0
-#: A line echoes its request, which may have 22 MiB, and carries the answer.
-LINE_BYTES_MAX: Final = 128 * MIB
-CHUNK: Final = 2000
 
 _ENDED: Final = ("Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired")
 _RUNNING: Final = ("InProgress",)
 _INPUT: Final = "input.jsonl"
-_UNRUN: Final = {
-    "Stopped": (Outcome.CANCELED, Failure.CANCELED, "not run, as the job was stopped"),
-    "Expired": (Outcome.EXPIRED, Failure.EXPIRED, "not run before the job timed out"),
-}
-#: Why a whole job failed is told in words alone, and no page lists them [unverified].
-_OF_SIZE: Final = re.compile(r"\b(exceed|too large|too many|maximum|minimum)", re.IGNORECASE)
-_OF_ACCOUNT: Final = re.compile(
-    r"\b(role|permission|access|authoriz|bucket|kms|model identifier)", re.IGNORECASE
-)
 
 
 class BedrockProvider:
@@ -81,7 +65,7 @@ class BedrockProvider:
 
     async def prepare(self, offer: Offer) -> str:
         """Put the records into a folder of their own, where the results will lie beside them."""
-        folder = f"{self._bucket.prefix}{offer.shard_id}-{self._ids.token()}"
+        folder = f"{self._bucket.prefix}{offer.shard_id}/{self._ids.token()}"
 
         def render(request: Request) -> bytes:
             if offer.dialect == BEDROCK_CONVERSE and bedrock.uses_tools(request.body):
@@ -159,31 +143,35 @@ class BedrockProvider:
         job = await self._job_of(offer)
         status = text(job, "status")
         place = text(job, "outputDataConfig", "s3OutputDataConfig", "s3Uri")
-        bucket, folder = self._place(place or _output(offer.ref or ""))
+        bucket, folder = self._place(place or _beside(offer.ref or ""))
         found = [e.key for e in await bucket.list(folder) if e.key.endswith(".jsonl.out")]
         if not found and whole(job, "processedRecordCount"):
             raise ProviderGone(f"{self._name}: {bucket.url(folder)}: the results are gone")
         if not found and status == "Failed":
-            async for chunk in refused(offer, _why(text(job, "message")), {}):
+            async for chunk in refused(offer, output.why(text(job, "message")), {}):
                 yield chunk
             return
         seen: set[str] = set()
         for key in found:
-            async for chunk in self._read(bucket, key, offer):
-                if status in _UNRUN:
+            async for chunk in output.read(bucket, key, offer):
+                if status in output.UNRUN:
                     seen.update(result.custom_id for result in chunk)
                 yield chunk
-        if status in _UNRUN:
-            async for chunk in _unrun(offer, seen, *_UNRUN[status]):
-                yield chunk
+        async for chunk in output.unrun(offer, status, seen):
+            yield chunk
 
     async def tidy(self, offer: Offer) -> None:
-        """Delete the folder that `prepare` made: the records, and what the job wrote beside."""
+        """
+        Delete the shard's folder: its records, and what its job wrote beside them.
+
+        Also what a `prepare` left there whose process died before it could say so.
+        """
         if not (offer.ref or "").startswith("s3://"):
             return
         bucket, key = self._place(offer.ref or "")
-        folder, _, name = key.rpartition("/")
-        if name == _INPUT and offer.shard_id in folder.rpartition("/")[2]:
+        above, _, name = key.rpartition("/")
+        folder = above.rpartition("/")[0]
+        if name == _INPUT and folder.rpartition("/")[2] == offer.shard_id:
             await bucket.delete([entry.key for entry in await bucket.list(f"{folder}/")])
 
     async def probe(self) -> str:
@@ -204,7 +192,7 @@ class BedrockProvider:
             "inputDataConfig": {
                 "s3InputDataConfig": {"s3Uri": offer.ref, "s3InputFormat": "JSONL"}
             },
-            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": _output(offer.ref or "")}},
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": _beside(offer.ref or "")}},
         }
 
     async def _understood(self, refusal: ProviderRefused, offer: Offer) -> None:
@@ -232,30 +220,6 @@ class BedrockProvider:
             if young(offer, self._clock) or isinstance(await self.find(offer), Accepted):
                 raise ProviderBusy(str(error), retry_at=0.0) from error
             raise ProviderGone(str(error)) from error
-
-    async def _read(self, bucket: Bucket, key: str, offer: Offer) -> AsyncIterator[list[Result]]:
-        """
-        Yield the results in one output file.
-
-        A body that breaks off is noticed by its length, so a line that cannot be read here is so
-        in the file itself, and will be the next time as well: the others are not lost for it.
-        """
-        try:
-            async for some in lines(bucket.chunks(key), LINE_BYTES_MAX):
-                for start in range(0, len(some), CHUNK):
-                    parsed = (self._result(line, offer) for line in some[start : start + CHUNK])
-                    yield [result for result in parsed if result is not None]
-        except ValueError as error:
-            raise ProviderBroke(f"{self._name}: {bucket.url(key)}: {error}") from error
-
-    def _result(self, line: bytes, offer: Offer) -> Result | None:
-        try:
-            result = bedrock.parse_record(line, offer.dialect, offer.shard_id)
-        except (MsgspecError, UnicodeDecodeError, RecursionError):
-            return bedrock.unreadable(line, offer.shard_id)
-        if not result.model and result.usage is not None:
-            force_setattr(result, "model", offer.model)  # nobody else has seen it yet
-        return result
 
     def _place(self, url: str) -> tuple[Bucket, str]:
         """Return the bucket of a url, which may be an older one than is set now, and the key."""
@@ -305,31 +269,13 @@ def _is_ours(job: Mapping[str, object], offer: Offer) -> bool:
     return (text(job, "clientRequestToken") or text(job, "jobName")) == ours
 
 
-def _output(ref: str) -> str:
+def _beside(ref: str) -> str:
     return f"{ref.rpartition('/')[0]}/out/"
 
 
 def _hours(window_s: float | None) -> int:
     """Return how long a job may take: what the client is willing to wait, as far as it can be."""
     return min(max(ceil((window_s or 0.0) / 3600), 24), 168)
-
-
-def _why(message: str) -> Words:
-    """Return what it means that a job failed before it ran a record."""
-    words = message or "the job failed, and no reason was given"
-    if _OF_SIZE.search(message):
-        return Words(Failure.NOT_RUN, words)
-    if _OF_ACCOUNT.search(message):
-        return Words(Failure.ACCOUNT, words)
-    return Words(Failure.INVALID_REQUEST, words)
-
-
-async def _unrun(
-    offer: Offer, seen: set[str], outcome: Outcome, failure: Failure, detail: str
-) -> AsyncIterator[list[Result]]:
-    async for chunk in offer.requests():
-        absent = (r.custom_id for r in chunk if r.custom_id not in seen)
-        yield [Result(custom_id, outcome, failure, detail) for custom_id in absent]
 
 
 def _dialect(spec: ProviderSpec, endpoint: str, model: str) -> str | None:
@@ -363,6 +309,7 @@ PROVIDER = ProviderSpec(
     dialects=(ANTHROPIC_MESSAGES, BEDROCK_CONVERSE),
     lanes=("batch", "live"),
     # A body may have 25,000,000 bytes; a file 1 GB, which nobody wants to send twice.
+    links=(),  # neither InvokeModel nor Converse follows one
     limits=Limits(
         requests_max=50_000, bytes_max=192 * MIB, request_bytes_max=22 * MIB, requests_min=100
     ),

@@ -269,6 +269,39 @@ def test_a_response_that_stopped_early_has_a_class() -> None:
     assert (result.failure, result.answer) == (Failure.TRUNCATED, "so far")
 
 
+#: Codes of a response's own error, as the openapi file lists them.
+FAILED = {
+    "server_error": Failure.SERVER,
+    "rate_limit_exceeded": Failure.RATE_LIMITED,
+    "invalid_base64_image": Failure.INVALID_MEDIA,
+    "failed_to_download_image": Failure.INVALID_MEDIA,
+    "image_content_policy_violation": Failure.REFUSED,
+    "vector_store_timeout": Failure.SERVER,
+    "": Failure.SERVER,
+}
+
+
+@pytest.mark.parametrize(("code", "failure"), FAILED.items(), ids=FAILED)
+def test_a_response_that_failed_says_why(code: str, failure: Failure) -> None:
+    body = {"status": "failed", "output": [], "error": {"code": code, "message": "Sorry."}}
+    result = openai.result("a", 200, json.dumps(body).encode(), OPENAI_RESPONSES)
+    assert (result.failure, result.outcome) == (failure, Outcome.ERRORED)
+    assert result.detail.endswith("Sorry.")
+
+
+def test_thoughts_are_no_part_of_an_answer() -> None:
+    thought = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}
+    said = {"type": "message", "content": [{"type": "output_text", "text": "yes"}]}
+    body = json.dumps({"output": [thought, said]}).encode()
+    assert openai.result("a", 200, body, OPENAI_RESPONSES).answer == "yes"
+
+
+@pytest.mark.parametrize("reason", ["insufficient_system_resource", "error"])
+def test_an_answer_that_broke_off_may_be_asked_for_again(reason: str) -> None:
+    result = openai.result("a", 200, chat({"content": "so f"}, reason), OPENAI_CHAT)
+    assert (result.failure, result.answer) == (Failure.SERVER, "so f")
+
+
 def test_an_answer_with_an_error_beside_it_failed_and_is_kept() -> None:
     body = chat({"content": "hi"}, "stop")
     line = b'{"custom_id":"a","response":{"status_code":200,"body":%b},"error":%b}'

@@ -51,6 +51,15 @@ CODES = {
     "invalid_image_format": Failure.INVALID_MEDIA,
     "invalid_image": Failure.INVALID_MEDIA,
     "image_parse_error": Failure.INVALID_MEDIA,
+    "invalid_base64_image": Failure.INVALID_MEDIA,
+    "unsupported_image_media_type": Failure.INVALID_MEDIA,
+    "empty_image_file": Failure.INVALID_MEDIA,
+    "failed_to_download_image": Failure.INVALID_MEDIA,
+    "image_file_not_found": Failure.INVALID_MEDIA,
+    "image_file_too_large": Failure.INVALID_MEDIA,
+    "image_too_large": Failure.INVALID_MEDIA,
+    "image_too_small": Failure.INVALID_MEDIA,
+    "image_content_policy_violation": Failure.REFUSED,
     "json_validate_failed": Failure.SCHEMA,  # Groq: the model did not keep to the form
     # Of a whole batch: it holds more than is taken, and fits when it is cut again.
     "too_many_tasks": Failure.NOT_RUN,

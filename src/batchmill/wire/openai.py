@@ -107,8 +107,12 @@ class _Responses(msgspec.Struct):
     model: str = ""
     status: str = "completed"
     incomplete_details: dict[str, object] | None = None
+    error: dict[str, object] | None = None
     usage: _Usage | None = None
 
+
+#: How other endpoints of this dialect end what they could not finish (DeepSeek, gateways).
+_BROKEN_OFF = ("insufficient_system_resource", "error")
 
 #: The names we give are all of this form; within a JSON text its quotes would be escaped.
 _NAME = re.compile(rb'"custom_id"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
@@ -236,6 +240,8 @@ def _chatted(custom_id: str, chat: _Chat, body: bytes) -> Result:
         failure, detail = Failure.REFUSED, "stopped by the provider's content filter"
     elif message.refusal:
         failure, detail = Failure.REFUSED, message.refusal
+    elif choice.finish_reason in _BROKEN_OFF:
+        failure, detail = Failure.SERVER, f"the answer broke off: {choice.finish_reason}"
     return _answered(custom_id, answer, chat.model, chat.usage, failure, detail, body)
 
 
@@ -254,6 +260,8 @@ def _responded(custom_id: str, found: _Responses, body: bytes) -> Result:
     refusal = ""
     calls: list[object] = []
     for item in found.output:
+        if item.get("type") == "reasoning":
+            continue  # open models tell their thoughts as content, too
         if item.get("type") == "function_call":
             calls.append(item)
         content = item.get("content")
@@ -268,9 +276,16 @@ def _responded(custom_id: str, found: _Responses, body: bytes) -> Result:
     elif found.status == "incomplete":
         failure, detail = Failure.TRUNCATED, f"incomplete: {reason}"
     elif found.status == "failed":
-        failure, detail = Failure.SERVER, "the response failed"
+        failure, detail = _failed(found.error or {})
     answer = "".join(texts) or _text_of(None, calls)
     return _answered(custom_id, answer, found.model, found.usage, failure, detail, body)
+
+
+def _failed(error: dict[str, object]) -> tuple[Failure, str]:
+    """Return why a response that was accepted has failed."""
+    code, message = str(error.get("code") or ""), str(error.get("message") or "")
+    words = f"{code}: {message}" if code and message else code or message
+    return CODES.get(code, Failure.SERVER), words or "the response failed"
 
 
 def _answered(

@@ -65,18 +65,29 @@ def refused(call):
     return None
 
 
+def live(runtime, claude, other):
+    message = runtime.converse(modelId=other, **conversed("say live"))["output"]["message"]
+    answer = runtime.invoke_model(modelId=claude, body=json.dumps(said("say native")))
+    native = json.loads(answer["body"].read())
+    return {"converse": message["content"][0]["text"], "invoke": native["content"][0]["text"]}
+
+
+def connected(service, endpoint, key_id, secret):
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
 def main(endpoint, key_id, secret, bucket, role, claude, other):
     def client(service, secret=secret, key_id=key_id):
-        return boto3.client(
-            service,
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key_id,
-            aws_secret_access_key=secret,
-            config=Config(s3={"addressing_style": "path"}),
-        )
+        return connected(service, endpoint, key_id, secret)
 
-    bedrock, runtime, s3, saw = client("bedrock"), client("bedrock-runtime"), client("s3"), {}
+    bedrock, s3, saw = client("bedrock"), client("s3"), {}
 
     def create(name, source, model, **more):
         return bedrock.create_model_invocation_job(
@@ -121,10 +132,7 @@ def main(endpoint, key_id, secret, bucket, role, claude, other):
     )
     saw["listed"] += [one["clientRequestToken"] for one in more["invocationJobSummaries"]]
 
-    message = runtime.converse(modelId=other, **conversed("say live"))["output"]["message"]
-    saw["converse"] = message["content"][0]["text"]
-    answer = runtime.invoke_model(modelId=claude, body=json.dumps(said("say native")))
-    saw["invoke"] = json.loads(answer["body"].read())["content"][0]["text"]
+    saw |= live(client("bedrock-runtime"), claude, other)
     wrong = client("bedrock", secret="wrong")
     saw["wrong_secret"] = refused(wrong.list_model_invocation_jobs)
     nobody = client("bedrock", key_id="AKIANOBODY")

@@ -85,7 +85,7 @@ class FakeVendor:
     """Subclasses bring `routes`, `body`, `text_of`, `error` and the vendor's own objects."""
 
     name: ClassVar[str]  #: of the provider
-    key: ClassVar[str] = "sk-test"
+    key: str = "sk-test"
     model: ClassVar[str] = "a-model"
     options: dict[str, object]  #: what `[providers.NAME]` needs beside base_url and key
 

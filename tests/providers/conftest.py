@@ -4,7 +4,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests import fakes
 from tests.providers.gpu_server import Setting
+from tests.providers.vendor_town import VendorTown
+
+from batchmill import providers
+
+VENDORS = [name for name in fakes.names() if "batch" in providers.spec(name).lanes]
+
+
+@pytest.fixture(params=VENDORS)
+async def town(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[VendorTown]:
+    """A house in front of each vendor that sells batches."""
+    async with VendorTown(fakes.fake(request.param), tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
+import pytest
 from tests.fakes.vendor import FakeVendor, Sold
 
 from batchmill import providers
@@ -16,7 +17,7 @@ from batchmill.core.batch import Batch, Counts, Recipe, Source, count
 from batchmill.core.failure import Failure, Patience
 from batchmill.core.outcome import Result
 from batchmill.core.request import DIALECTS
-from batchmill.core.shard import Shard
+from batchmill.core.shard import Shard, State
 from batchmill.errors import Overtaken
 from batchmill.ports import Supplier
 from batchmill.providers import Context, Knobs
@@ -26,6 +27,17 @@ from batchmill.service.create import Creator, Wish
 from batchmill.testing.life import CountingIds
 from batchmill.testing.rows import MemoryRows, Shelves
 from batchmill.testing.store import MemoryStore
+
+#: What a vendor's protocol rules out: (vendor, test) -> why.
+RULED_OUT: dict[tuple[str, str], str] = {
+    ("anthropic", "refused"): "a bad row fails alone: params are looked at row by row",
+    ("gemini", "expired"): "an expired batch returns nothing",
+    ("openrouter", "cancelled"): "a batch cannot be cancelled",
+    ("openrouter", "expired"): "results come with completion only",
+    ("vertex", "foreign"): "rows come back with their request, not with a name",
+}
+
+promise = pytest.mark.promise
 
 ROWS = 8
 TIMEOUT_S = 2.0
@@ -200,3 +212,26 @@ class VendorTown:
 
     def _prompts(self, sold: Sold) -> list[str]:
         return [self.vendor.text_of(body) for body in sold.requests.values()]
+
+
+def unless_ruled_out(town: VendorTown, what: str) -> None:
+    if why := RULED_OUT.get((town.vendor.name, what)):
+        pytest.skip(why)
+
+
+async def all_well(town: VendorTown, batch: Batch) -> None:
+    """Finish the batch: every row answered, and bought once."""
+    counts = await town.finished(batch)
+    assert counts.succeeded == batch.rows
+    assert set(town.bought().values()) == {1}
+    assert len(town.bought()) == batch.rows
+    answers = await town.rows_of(batch)
+    assert {row: result.answer for row, result in answers.items()} == {
+        row: f"say {row}" for row in range(batch.rows)
+    }
+
+
+async def ended_shard(town: VendorTown, batch: Batch) -> Shard:
+    """Return the first shard as it is once it is settled."""
+    await town.until(batch, lambda shards: shards[0].state is State.SETTLED)
+    return (await town.store.shards(batch.id))[0]

@@ -20,6 +20,8 @@ from batchmill.rows.kernels import pc
 from batchmill.wire import jsonl
 from batchmill.wire.openai import RequestLine
 
+_NONE = msgspec.Raw()
+
 
 class _OtherLine(msgspec.Struct):
     """A line of Anthropic (params), Mistral (body, but no url) or Gemini (key, request)."""
@@ -27,9 +29,9 @@ class _OtherLine(msgspec.Struct):
     custom_id: str | None = None
     key: str | None = None
     url: str | None = None
-    params: msgspec.Raw | None = None
-    body: msgspec.Raw | None = None
-    request: msgspec.Raw | None = None
+    params: msgspec.Raw = _NONE
+    body: msgspec.Raw = _NONE
+    request: msgspec.Raw = _NONE
 
 
 _line = msgspec.json.Decoder(RequestLine).decode
@@ -141,13 +143,13 @@ def _other_vendors(line: bytes) -> tuple[RequestLine, str]:
     found = _other(line)
     custom_id = found.custom_id or found.key
     if custom_id is not None and found.url is None:
-        if found.params is not None and found.custom_id is not None:
+        if bytes(found.params) and found.custom_id is not None:
             return _as_line(custom_id, ANTHROPIC_MESSAGES, found.params), ANTHROPIC_MESSAGES
-        if found.request is not None and found.key is not None:
+        if bytes(found.request) and found.key is not None:
             embeds = "content" in _body(found.request)
             dialect = GEMINI_EMBED if embeds else GEMINI_GENERATE
             return _as_line(custom_id, dialect, found.request), dialect
-        if found.body is not None and found.custom_id is not None:
+        if bytes(found.body) and found.custom_id is not None:
             embeds = "input" in _body(found.body)
             dialect = OPENAI_EMBEDDINGS if embeds else MISTRAL_CHAT
             return _as_line(custom_id, dialect, found.body), dialect

@@ -46,6 +46,7 @@ async def test_live_claude_is_asked_natively_and_others_through_converse(tmp_pat
                 ("fail truncated", Failure.TRUNCATED),
                 ("fail refused", Failure.REFUSED),
             ]
+            assert all(a.model for a in answers)
             model = house.fake.model.replace(":", "%3A")
             assert f"POST /model/{model}/{operation}" in house.fake.asked
             assert house.fake.complaints == []

@@ -75,6 +75,11 @@ def _result(line: bytes, offer: Offer) -> Result | None:
         result = bedrock.parse_record(line, offer.dialect, offer.shard_id)
     except (MsgspecError, UnicodeDecodeError, RecursionError):
         return bedrock.unreadable(line, offer.shard_id)
+    return named(result, offer)
+
+
+def named(result: Result, offer: Offer) -> Result:
+    """Say of an answer that does not tell it which model gave it."""
     if not result.model and result.usage is not None:
         force_setattr(result, "model", offer.model)  # nobody else has seen it yet
     return result

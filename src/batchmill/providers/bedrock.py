@@ -239,6 +239,14 @@ class BedrockProvider:
         return self._buckets[root]
 
 
+class BedrockLive(LiveProvider):
+    """The live lane. An answer of Converse does not say who gave it; who was asked, does."""
+
+    async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
+        async for chunk in super().results(offer):
+            yield [output.named(result, offer) for result in chunk]
+
+
 def _rest(context: Context, http: SignedHttp, region: str) -> Rest:
     return Rest(
         http,
@@ -291,7 +299,7 @@ def _open(context: Context) -> Provider:
         return BedrockProvider(context)
     aws = setup.aws(context)
     signed = SignedHttp(context.http(), aws)
-    return LiveProvider(
+    return BedrockLive(
         context,
         setup.RuntimeEndpoint(context, signed, _rest(context, signed, aws.region), aws.region),
         concurrency=concurrency_of(context),

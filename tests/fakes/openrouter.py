@@ -1,9 +1,8 @@
 """
 OpenRouter on loopback: batches with their requests in the creating call, and its live endpoints.
 
-Written from the vendor's pages (as of 2026-09) and from what third parties wrote down of real calls
-(2026-08-29, 2026-09-04, 2026-09-28). There is no SDK to hold it to: the official one is generated
-from the same pages.
+Written from the vendor's pages (as of 2026-09), from what third parties wrote down of real calls
+(2026-08-29, 2026-09-04, 2026-09-28), and from what its SDK 1.3.84 sends and demands.
 """
 
 import json
@@ -111,7 +110,7 @@ class FakeOpenRouter(FakeVendor):
         for name in ("endpoint", "model", "requests"):
             if name not in names:
                 return self.error(400, f"{name}: Invalid input: expected a value")
-        if names[-1] != "requests":
+        if {"endpoint", "model", "callback_url"} & set(names[names.index("requests") :]):
             return self.error(400, "endpoint, model and callback_url must come before requests")
         if asked["endpoint"] not in ENDPOINTS:
             return self.error(400, "endpoint: Invalid option")
@@ -160,7 +159,7 @@ class FakeOpenRouter(FakeVendor):
         return super().ending_of(sold)
 
     def batch(self, sold: Sold) -> dict[str, Any]:
-        """Return what is told of a batch, but for its results."""
+        """Return what is told of a batch without its results."""
         ending = self.ending_of(sold)
         status = ending if sold.ended else ("in_progress" if sold.polls else "validating")
         good, bad = 0, 0
@@ -183,6 +182,7 @@ class FakeOpenRouter(FakeVendor):
             "finalized_at": int(self.now()) if sold.ended else None,
             "request_counts": {"total": len(sold.requests), "completed": good, "failed": bad},
             "usage": None,
+            "results": None,
             "error": error,
         }
 
@@ -213,7 +213,8 @@ class FakeOpenRouter(FakeVendor):
             usage = {"prompt_tokens": 4, "total_tokens": 4}
             answer = {"object": "list", "data": [vector], "model": self.model, "usage": usage}
             return 200, answer
-        return 200, _chat(text, self.model, "length" if failure == "truncated" else "stop")
+        finish = "length" if failure == "truncated" else "stop"
+        return 200, _chat(text, body.get("model", self.model), finish)
 
     @operation("get")
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -223,6 +224,7 @@ class FakeOpenRouter(FakeVendor):
             return self.error(404, f"Batch job {request.match_info['id']} not found.")
         batch = self.batch(sold)
         error = json.dumps(batch.pop("error")).encode()
+        batch.pop("results", None)
         head = json.dumps(batch).encode()[:-1]
         if batch["status"] != "completed" or self.paged:
             data = head + b', "results": null, "error": ' + error + b"}"
@@ -289,7 +291,8 @@ class FakeOpenRouter(FakeVendor):
         if not sold.ended:
             return self.error(409, "Only batches in a terminal status can be deleted.")
         sold.facts["deleted"] = True
-        return web.json_response({"id": sold.id, "object": "batch", "deleted": True})
+        targets = {"openrouter": "deleted"}
+        return web.json_response({"id": sold.id, "object": "batch", "deletion": targets})
 
     def _there(self, sold: Sold | None) -> Sold | None:
         return None if sold is None or sold.facts.get("deleted") else sold
@@ -301,6 +304,8 @@ class FakeOpenRouter(FakeVendor):
         if (no := self._stranger(request)) is not None:
             return no
         status, answer = self.answer(await request.json())
+        # In a batch it is the batch that has a price, and not the row (SDK 1.3.84).
+        answer.get("usage", {})["cost"] = 0.000225
         return web.json_response(answer, status=status)
 
     @operation("probe")
@@ -317,14 +322,17 @@ class FakeOpenRouter(FakeVendor):
 def _chat(text: str, model: str, finish: str = "stop") -> dict[str, Any]:
     message = {"role": "assistant", "content": text, "refusal": None, "reasoning": None}
     choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
-    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8, "cost": 0.000225}
+    choice["native_finish_reason"] = finish
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
     return {
         "id": "gen-batch-1",
         "object": "chat.completion",
+        "created": 1_782_097_200,
         "model": model,
         "provider": "OpenAI",
+        "system_fingerprint": None,
         "choices": [choice],
-        "usage": {**usage, "is_byok": False},
+        "usage": usage,
     }
 
 

@@ -69,9 +69,7 @@ async def test_the_suffix_is_a_setting(vendor: FakeOpenRouter, tmp_path: Path) -
             pass
 
 
-async def test_rows_that_fail_do_so_in_the_vendors_words_and_each_has_its_price(
-    shop: Desk,
-) -> None:
+async def test_rows_that_fail_do_so_in_the_vendors_words(shop: Desk) -> None:
     answers = await shop.answers("fine", "fail too_long", "fail refused", "fail server")
 
     assert [answer.failure for answer in answers] == [
@@ -80,8 +78,7 @@ async def test_rows_that_fail_do_so_in_the_vendors_words_and_each_has_its_price(
         Failure.REFUSED,
         Failure.SERVER,
     ]
-    assert answers[0].answer == "fine"
-    assert str(answers[0].cost_usd) == "0.000225"
+    assert (answers[0].answer, answers[0].cost_usd) == ("fine", None)
     assert "maximum context length" in answers[1].detail
 
 

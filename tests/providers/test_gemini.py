@@ -200,19 +200,22 @@ async def test_the_row_that_asks_nothing_is_found_by_looking(house: House) -> No
     assert found[1].detail.startswith("it has no contents")
 
 
-async def test_a_row_that_the_creating_call_names_is_found_by_halving(tmp_path: Path) -> None:
+async def test_a_bad_row_that_refuses_the_whole_call_fails_alone_in_a_file(
+    tmp_path: Path,
+) -> None:
     async with desk("gemini", tmp_path, fake=FakeGemini(), input="inline") as at:
         assert at.fake is not None
         odd = at.fake.body("x") | {"temperature": 1}
-        many = await at.prepared(offer(at, bodies=[at.fake.body("a"), odd]))
-        alone = await at.prepared(offer(at, bodies=[odd]))
+        many = offer(at, bodies=[at.fake.body("a"), odd])
+        alone = await at.prepared(offer(at, bodies=[odd], shard_id="batch_x-0002"))
 
-        with pytest.raises(ProviderRefused, match="temperature") as refused:
-            await at.provider.submit(many)
+        with pytest.raises(ProviderGone, match="temperature"):
+            await at.provider.submit(await at.prepared(many))
+        found = await at.results(await at.ended(many))
         with pytest.raises(ProviderRefused, match="temperature") as final:
             await at.provider.submit(alone)
 
-    assert refused.value.failure == Failure.NOT_RUN
+    assert [found[row].failure for row in (0, 1)] == [None, Failure.INVALID_REQUEST]
     assert final.value.failure == Failure.INVALID_REQUEST
 
 

@@ -334,6 +334,20 @@ def test_an_echo_in_another_spelling_has_the_same_fingerprint() -> None:
     assert gemini.fingerprint(sent) != gemini.fingerprint(echo.replace(b"a_b", b"ab"))
 
 
+def test_a_row_of_a_table_is_a_line_in_columns() -> None:
+    sent = json.loads(gemini.render_bigquery_row(Request("b-1", b'{"contents":[]}')))
+    row = sent | {"response": answered({"text": "hi"}).decode(), "status": None}
+
+    echo = gemini.parse_bigquery_row(row, GEMINI_GENERATE)
+    by_label = gemini.parse_bigquery_row(row | {"key": None}, GEMINI_GENERATE)
+    broken = gemini.parse_bigquery_row(row | {"response": '{"cand'}, GEMINI_GENERATE)
+
+    assert sent["request"] == '{"contents":[],"labels":{"batchmill":"b-1"}}'
+    assert (echo.result.custom_id, echo.result.answer) == ("b-1", "hi")
+    assert by_label.result == echo.result
+    assert (broken.result.custom_id, broken.result.failure) == ("b-1", Failure.SERVER)
+
+
 # -- the record of a batch ----------------------------------------------------------------------------
 
 

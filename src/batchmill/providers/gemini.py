@@ -6,7 +6,6 @@ Sources: the vendor's batch guide and API reference (read 2026-11), and what its
 """
 
 import hashlib
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -46,7 +45,7 @@ WINDOW_H: Final = 48
 WAIT_TOLD_H: Final = 6
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
-_NAMES_ROW = re.compile(r"requests\[\d+\]")
+_OF_A_ROW = (Failure.INVALID_REQUEST, Failure.INVALID_MEDIA, Failure.TOO_LONG, Failure.REFUSED)
 
 
 class GeminiProvider:
@@ -61,6 +60,7 @@ class GeminiProvider:
         key = setup.key_headers(knobs.key)
         self._input = setup.input_of(context)
         self._folder = context.folder / "uploads"
+        self._by_file: set[str] = set()  #: shards with a row that was not taken inline
         self._keyless = context.folder / "inline-answers-have-no-keys"
         self._rest = Rest(
             context.http(),
@@ -92,7 +92,7 @@ class GeminiProvider:
         embeds = offer.dialect == GEMINI_EMBED
         if self._input == "file" or embeds or offer.count > INLINE_ROWS_MAX:
             return False
-        if self._keyless.exists():
+        if offer.shard_id in self._by_file or self._keyless.exists():
             return False
         size = 0
         async for requests in offer.requests():
@@ -134,9 +134,10 @@ class GeminiProvider:
         if "not in an ACTIVE state" in said:
             raise ProviderBusy(said, retry_at=0.0) from refusal
         if offer.ref == setup.INLINE:
-            # One bad row refuses the call; it is found by halving.
-            if offer.count > 1 and _NAMES_ROW.search(said):
-                raise ProviderRefused(said, failure=Failure.NOT_RUN) from refusal
+            # One bad row refuses the whole call. In a file it fails alone.
+            if offer.count > 1 and refusal.failure in _OF_A_ROW:
+                self._by_file.add(offer.shard_id)
+                raise ProviderGone(f"{said} (sent as a file from now on)") from refusal
         # A file that has expired is told as 403, 404 or 400, in words that a wrong key or a model
         # that is not there may have as well: ask for the file itself.
         elif not await self._files.there(offer.ref or ""):

@@ -7,6 +7,7 @@ really sends; odd cases carry their own source.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final
@@ -310,18 +311,21 @@ def _open(context: Context) -> Provider:
     )
 
 
+#: A body may have 25,000,000 bytes, in either lane; a file 1 GB, which nobody wants to send twice.
+LIMITS: Final = Limits(
+    requests_max=50_000, bytes_max=192 * MIB, request_bytes_max=22 * MIB, requests_min=100
+)
+_LIVE_LIMITS: Final = replace(LIVE_TERMS.limits, request_bytes_max=LIMITS.request_bytes_max)
+
 PROVIDER = ProviderSpec(
     title="Amazon Bedrock",
     key_variable="AWS_BEARER_TOKEN_BEDROCK",
     key_required=False,  # most sign with AWS credentials instead
     dialects=(ANTHROPIC_MESSAGES, BEDROCK_CONVERSE),
     lanes=("batch", "live"),
-    # A body may have 25,000,000 bytes; a file 1 GB, which nobody wants to send twice.
     links=(),  # neither InvokeModel nor Converse follows one
-    limits=Limits(
-        requests_max=50_000, bytes_max=192 * MIB, request_bytes_max=22 * MIB, requests_min=100
-    ),
-    live=LIVE_TERMS,
+    limits=LIMITS,
+    live=replace(LIVE_TERMS, limits=_LIVE_LIMITS),
     windows=("24h", "168h"),
     found_by="its client token: the shard's id",
     discount="50%",

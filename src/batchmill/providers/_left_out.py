@@ -58,16 +58,22 @@ def without(offer: Offer, left_out: Mapping[str, str]) -> Offer:
     return replace(offer, requests=requests, count=offer.count - len(left_out))
 
 
-async def named(offer: Offer, lines: Mapping[int, str]) -> dict[str, str]:
-    """Return which requests the lines of an input file are, from 1, with what is said of them."""
-    found: dict[str, str] = {}
+async def numbered(offer: Offer) -> AsyncIterator[tuple[int, str]]:
+    """Yield the lines of an input file, from 1, and whose they are."""
     line = 0
     async for chunk in offer.requests():
         for request in chunk:
             line += 1
-            if line in lines:
-                found[request.custom_id] = lines[line][:WORDS_MAX]
-    return found
+            yield line, request.custom_id
+
+
+async def named(offer: Offer, lines: Mapping[int, str]) -> dict[str, str]:
+    """Return which requests the lines of an input file are, with what is said of them."""
+    return {
+        custom_id: lines[line][:WORDS_MAX]
+        async for line, custom_id in numbered(offer)
+        if line in lines
+    }
 
 
 async def untold(

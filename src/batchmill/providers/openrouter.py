@@ -34,7 +34,7 @@ from batchmill.errors import (
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers._elements import parts_of
-from batchmill.providers._left_out import blamed, untold
+from batchmill.providers._left_out import blamed, numbered, untold
 from batchmill.providers._lines import UNREADABLE
 from batchmill.providers._rest import Rest, Words, at, objects, text, whole
 from batchmill.providers._spool import spooled
@@ -240,13 +240,8 @@ class OpenRouterBatches:
         failure = wire.why_failed(message)
         words = Words(failure, f"{self._name}: {message or 'it failed, and no reason is given'}")
         of_a_row = words if failure in OF_A_ROW else Words(Failure.INVALID_REQUEST, words.message)
-        named: dict[int, Words] = {}
-        line, ids = 0, wire.custom_ids_in(message, offer.shard_id)
-        async for chunk in offer.requests():
-            for request in chunk:
-                line += 1
-                if request.custom_id in ids:
-                    named[line] = of_a_row
+        ids = wire.custom_ids_in(message, offer.shard_id)
+        named = {line: of_a_row async for line, its_id in numbered(offer) if its_id in ids}
         async for found in refused(offer, words, named):
             yield found
 
@@ -267,7 +262,11 @@ class OpenRouterBatches:
                         items, page = part
                         if found := _read(items, offer.dialect):
                             yield found
-            except (ProviderGone, ProviderRefused):
+            except ProviderGone:
+                return
+            except ProviderRefused as no:
+                if no.failure == Failure.ACCOUNT:
+                    raise
                 return
             before, cursor = cursor, text(page, "next_cursor")
             if page.get("has_more") is not True or cursor in ("", before):

@@ -320,3 +320,22 @@ async def test_the_live_lane_answers_row_by_row(tmp_path: Path, version: str) ->
     assert found[1].failure is Failure.REFUSED
     assert f"POST /{version}/models/gemini-2.5-flash:generateContent" in fake.asked
     assert said.endswith("1 models")
+
+
+async def test_the_live_lane_has_vectors_too(tmp_path: Path) -> None:
+    bodies = [{"content": {"parts": [{"text": "abc"}]}}]
+    async with desk("gemini", tmp_path, fake=FakeGemini(), lane="live") as at:
+        [found] = await answers(at, bodies=bodies, dialect="gemini.embed", url=":embedContent")
+
+    assert found.answer == "[3.0,0.5,-0.25]"
+
+
+async def test_a_whole_call_that_finds_no_such_place_blames_no_row(tmp_path: Path) -> None:
+    fake = FakeGemini()
+    async with desk("gemini", tmp_path, fake=fake, input="inline") as at:
+        ready = await at.prepared(offer(at, "one", "two"))
+        fake.weather.instead["create"] = [404]
+        with pytest.raises(ProviderRefused) as refused:
+            await at.provider.submit(ready)
+
+    assert refused.value.failure == Failure.ACCOUNT

@@ -372,6 +372,19 @@ def test_a_batch_has_ended_when_either_word_says_so(
     assert (found.state, found.ended) == (state, ended)
 
 
+@pytest.mark.parametrize("name", ["inlinedResponses", "inlinedEmbedContentResponses"])
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("place", ["response", "metadata"])
+def test_inline_answers_are_found_wherever_they_are(name: str, nested: bool, place: str) -> None:
+    rows = [{"metadata": {"key": "k"}, "response": {}}]
+    output = {name: {"inlinedResponses": rows} if nested else rows}
+    record = {"response": output} if place == "response" else {"metadata": {"output": output}}
+
+    [found] = gemini_operation.parse(json.dumps(record).encode()).inlined
+
+    assert json.loads(bytes(found)) == rows[0]
+
+
 def test_an_ordinary_line_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(gemini, "_odd_line")
     monkeypatch.delattr(gemini, "_odd_answer")

@@ -135,7 +135,7 @@ class GeminiProvider:
             raise ProviderBusy(said, retry_at=0.0) from refusal
         if offer.ref == setup.INLINE:
             # One bad row refuses the whole call. In a file it fails alone.
-            if offer.count > 1 and refusal.failure in _OF_A_ROW:
+            if offer.count > 1 and refusal.failure in _OF_A_ROW and not no_place:
                 self._by_file.add(offer.shard_id)
                 raise ProviderGone(f"{said} (sent as a file from now on)") from refusal
         # A file that has expired is told as 403, 404 or 400, in words that a wrong key or a model

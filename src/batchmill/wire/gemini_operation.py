@@ -25,8 +25,8 @@ class Output(msgspec.Struct):
     """Where results are: a file, or here. Embeddings have a list of another name."""
 
     responsesFile: str | None = None  # noqa: N815
-    inlinedResponses: _Inlined | None = None  # noqa: N815
-    inlinedEmbedContentResponses: _Inlined | None = None  # noqa: N815
+    inlinedResponses: _Inlined | list[Raw] | None = None  # noqa: N815
+    inlinedEmbedContentResponses: _Inlined | list[Raw] | None = None  # noqa: N815
     output: "Output | None" = None
 
 
@@ -80,8 +80,9 @@ class Operation(msgspec.Struct):
         """The results that came with the record, as they are."""
         for output in self._outputs():
             for place in (output.inlinedResponses, output.inlinedEmbedContentResponses):
-                if place is not None and place.inlinedResponses:
-                    return place.inlinedResponses
+                found = place.inlinedResponses if isinstance(place, _Inlined) else place
+                if found:
+                    return found
         return []
 
     def _outputs(self) -> list[Output]:

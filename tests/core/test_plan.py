@@ -186,3 +186,84 @@ def test_dropping_is_final() -> None:
     )
     settled = advance(shard, Dropped())
     assert plan.sequel(a_batch(), settled, Dropped(), [], PATIENCE, NOW) == plan.Sequel()
+
+
+# -- refused as a whole ------------------------------------------------------------------------
+
+
+def refused(rows: object, failure: Failure = Failure.NOT_RUN) -> tuple[Shard, Refused]:
+    event = Refused("too large", failure)
+    shard = Shard(
+        id="batch_x-0001",
+        batch_id="batch_x",
+        n=1,
+        provider="sim",
+        lane="batch",
+        rows=rows_of(rows),  # type: ignore[arg-type]
+    )
+    return advance(shard, event), event
+
+
+def test_the_innocent_go_on_together_without_the_guilty() -> None:
+    found = sequel(
+        collected(1, range(6), {Failure.INVALID_REQUEST: [2], Failure.NOT_RUN: [0, 1, 3]})
+    )
+    assert [list(s.rows) for s in found.shards] == [[0, 1, 3]]
+    assert found.shards[0].due_at == NOW
+
+
+def test_where_nobody_is_named_the_rows_are_halved() -> None:
+    found = sequel(collected(1, range(5), {Failure.NOT_RUN: [0, 1, 2, 3, 4]}))
+    assert [list(s.rows) for s in found.shards] == [[0, 1], [2, 3, 4]]
+
+
+def test_what_is_refused_before_it_is_sold_is_halved_as_well() -> None:
+    settled, event = refused(range(4))
+    found = plan.sequel(a_batch(), settled, event, (), PATIENCE, NOW)
+    assert [list(s.rows) for s in found.shards] == [[0, 1], [2, 3]]
+
+
+def test_any_other_refusal_of_the_whole_shard_is_final() -> None:
+    settled, event = refused(range(4), Failure.INVALID_REQUEST)
+    assert plan.sequel(a_batch(), settled, event, (), PATIENCE, NOW) == plan.Sequel()
+
+
+@given(st.integers(2, 300), st.sets(st.integers(0, 299), min_size=1, max_size=4))
+def test_halving_finds_every_bad_row_and_only_those(rows: int, bad: set[int]) -> None:
+    bad = {row % rows for row in bad}
+    waiting, alone, offers = [rows_of(range(rows))], set[int](), 0
+    while waiting:
+        shard_rows = waiting.pop()
+        offers += 1
+        if not bad & set(shard_rows):
+            continue
+        if len(shard_rows) == 1:
+            alone |= set(shard_rows)
+            continue
+        waiting += [
+            s.rows
+            for s in sequel(collected(1, shard_rows, {Failure.NOT_RUN: list(shard_rows)})).shards
+        ]
+    assert alone == bad
+    assert offers <= 1 + 2 * len(bad) * (rows - 1).bit_length()
+
+
+def test_rows_whose_image_is_gone_are_final_at_once() -> None:
+    settled = collected(1, range(4), {Failure.INVALID_MEDIA: [1, 2]})
+    found = plan.sequel(a_batch(), settled, EVENT, (), PATIENCE, NOW, final=rows_of([2]))
+    assert [list(s.rows) for s in found.shards] == [[1]]
+
+
+def test_too_few_rows_for_an_upstream_batch_go_live() -> None:
+    first = plan.first_shards(a_batch(), [Range(1, 0, 7, 70), Range(2, 7, 3, 30)], requests_min=5)
+    again = plan.sequel(
+        a_batch(),
+        collected(1, range(7), {Failure.SERVER: [1]}),
+        EVENT,
+        (),
+        PATIENCE,
+        NOW,
+        requests_min=5,
+    )
+    assert [s.lane for s in first] == ["batch", "live"]
+    assert [s.lane for s in again.shards] == ["live"]

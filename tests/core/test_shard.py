@@ -27,6 +27,7 @@ EVENTS: dict[str, life.Event] = {
         life.Submitting(at=1.0, owner="me", lease_until=61.0, find_at=121.0),
         life.Accepted("up-1", 70.0),
         life.NotAccepted(90.0, "busy"),
+        life.Unprepared(90.0, "the upload has expired"),
         life.NotThere(),
         life.CannotTell(150.0, "the list does not answer"),
         life.Refused("no such model"),
@@ -38,6 +39,7 @@ EVENTS: dict[str, life.Event] = {
         life.Collected("0001-abc", Tally(succeeded=2, failed={Failure.SERVER: rows_of([1])})),
         life.NotOurs(200.0),
         life.Vanished("past retention"),
+        life.Tidied(),
     )
 }
 
@@ -104,6 +106,24 @@ STORIES = {
         planned
         Dropped      settled
     """,
+    "an upload that expired while the shard was waiting": """
+        planned
+        Prepared     planned
+        Submitting   submitting
+        Unprepared   planned
+        Prepared     planned
+        Submitting   submitting
+        Accepted     in_progress
+    """,
+    "tidied up at the second try": """
+        planned
+        Submitting   submitting
+        Accepted     in_progress
+        Ended        collecting
+        Collected    settled
+        Postponed    settled
+        Tidied       settled
+    """,
     "deleted upstream": """
         planned
         Submitting   submitting
@@ -143,7 +163,8 @@ def test_every_event_has_a_line_and_every_state_a_way_to_the_end() -> None:
     for _ in State:
         reaches_the_end |= {s for (s, _), after in TRANSITIONS.items() if after in reaches_the_end}
     assert reaches_the_end == set(State)
-    assert not [s for s, _ in TRANSITIONS if s is State.SETTLED]
+    after_the_end = {e for s, e in TRANSITIONS if s is State.SETTLED}
+    assert after_the_end == {life.Postponed, life.Tidied}
 
 
 def test_the_only_way_into_in_progress_is_an_upstream_id() -> None:
@@ -183,6 +204,40 @@ def test_what_was_not_ours_is_remembered_and_never_adopted_again() -> None:
     shard = advance(planned(state=State.COLLECTING, upstream_id="other"), life.NotOurs(9.0))
     assert shard.strangers == ("other",)
     assert shard.upstream_id is None
+
+
+def test_what_has_expired_upstream_is_prepared_anew() -> None:
+    shard = rebuild(planned(), [EVENTS["Prepared"], EVENTS["Submitting"], EVENTS["Unprepared"]])
+    assert shard.ref is None
+    assert next_command(shard, 90.0) is Command.PREPARE
+
+
+def test_only_what_is_left_upstream_and_certainly_ours_is_tidied_up() -> None:
+    bought = [EVENTS[e] for e in ("Prepared", "Submitting", "Accepted", "Ended", "Collected")]
+    settled = rebuild(planned(), bought)
+    assert settled.open
+    assert next_command(settled, 0.0) is Command.TIDY
+    assert next_command(advance(settled, life.Tidied()), 0.0) is None
+    dropped = advance(planned(), life.Dropped())
+    assert not dropped.open, "no provider has heard of it"
+
+
+def test_a_batch_without_a_line_of_ours_is_not_proven_and_left_alone() -> None:
+    provisional = planned(state=State.COLLECTING, upstream_id="up", provisional=True)
+    unproven = life.Collected("k", Tally(failed={Failure.MISSING: ROWS}))
+    proven = life.Collected("k", Tally(succeeded=1, failed={Failure.MISSING: rows_of([1, 2])}))
+    assert not advance(provisional, unproven).open
+    assert next_command(advance(provisional, proven), 0.0) is Command.TIDY
+
+
+def test_trouble_with_tidying_up_changes_no_word_about_the_batch() -> None:
+    settled = advance(
+        planned(state=State.COLLECTING, ref="f"), life.Collected("k", Tally(), "no credit")
+    )
+    later = advance(settled, life.Postponed(500.0, "502"))
+    assert later.note == "no credit"
+    assert next_command(later, 499.0) is None
+    assert next_command(later, 500.0) is Command.TIDY
 
 
 def test_refused_and_dropped_rows_have_their_class() -> None:

@@ -67,8 +67,9 @@ _STRAYS = (
 
 
 _DOUBT = {
-    "sqlite": sqlite.insert(doubts).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(doubts).on_conflict_do_nothing(),
+    # Returning, and not the count of rows: psycopg's is -1 here.
+    "sqlite": sqlite.insert(doubts).on_conflict_do_nothing().returning(doubts.c.account),
+    "postgresql": postgresql.insert(doubts).on_conflict_do_nothing().returning(doubts.c.account),
 }
 _NO_DOUBT = delete(doubts).where(doubts.c.shard_id == bindparam("wanted"))
 # What is provisional proves nothing, not even that it is not another's.
@@ -144,9 +145,9 @@ def record(
 def _doubt(connection: Connection, account: str, shard: Shard) -> None:
     """Enter that this shard's create is in doubt; raise `InDoubt` if another one's is."""
     line = {"account": account, "shard_id": shard.id}
-    entered = connection.execute(_DOUBT[connection.dialect.name], line).rowcount
+    entered = connection.execute(_DOUBT[connection.dialect.name], line).first()
     # A look-up that could not tell has had its turn, and holds up nobody any more.
-    if not entered and shard.state is State.PLANNED:
+    if entered is None and shard.state is State.PLANNED:
         raise InDoubt(f"{shard.id}: another submission to this account waits for its answer")
 
 

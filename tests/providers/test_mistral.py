@@ -255,6 +255,18 @@ async def test_a_job_that_failed_without_files_is_told_apart(
     assert "A line cannot be read" in answers[0].detail
 
 
+async def test_a_row_that_is_wrong_by_its_looks_is_found_without_halving(
+    shop: Desk, vendor: FakeMistral
+) -> None:
+    vendor.weather.ending, vendor.weather.refusal = "failed", "A line cannot be read"
+    message = {"role": "user", "content": "x"}
+    bodies = [{"model": "m", "messages": [message], "top_p": top_p} for top_p in (1, 3)]
+
+    answers = await shop.answers(bodies=bodies, dialect=MISTRAL_CHAT)
+
+    assert [answer.failure for answer in answers] == [Failure.NOT_RUN, Failure.INVALID_REQUEST]
+
+
 async def test_a_job_of_one_row_that_failed_is_that_rows_failure(
     shop: Desk, vendor: FakeMistral
 ) -> None:

@@ -9,6 +9,7 @@ call stays small, and nobody has to guess whether half of a large body arrived.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import Final
 
@@ -34,6 +35,7 @@ from batchmill.providers.live import (
     known_options,
 )
 from batchmill.wire import mistral
+from batchmill.wire.translate import complaint
 
 #: Where our mark is: a name of at most 32 letters with a value of at most 512.
 MARK: Final = "batchmill_shard"
@@ -230,7 +232,8 @@ class MistralBatches:
         ending = ENDINGS.get(text(job, "status"))
         files = [file for file in (text(job, "output_file"), text(job, "error_file")) if file]
         if text(job, "status") == "FAILED" and not files:
-            async for chunk in refused(without(offer, put_in.left_out), self._refusal(job), {}):
+            others, looks_at = without(offer, put_in.left_out), partial(complaint, offer.dialect)
+            async for chunk in refused(others, self._refusal(job), {}, looks_at):
                 yield chunk
         told: set[str] = set()
         for file in files:

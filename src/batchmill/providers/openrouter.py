@@ -47,6 +47,7 @@ from batchmill.providers.live import (
     known_options,
 )
 from batchmill.wire import openrouter as wire
+from batchmill.wire.translate import complaint
 
 BATCHES: Final = "/batches"
 OPTIONS: Final = ("concurrency", "model_suffix")
@@ -242,7 +243,7 @@ class OpenRouterBatches:
         of_a_row = words if failure in OF_A_ROW else Words(Failure.INVALID_REQUEST, words.message)
         ids = wire.custom_ids_in(message, offer.shard_id)
         named = {line: of_a_row async for line, its_id in numbered(offer) if its_id in ids}
-        async for found in refused(offer, words, named):
+        async for found in refused(offer, words, named, partial(complaint, offer.dialect)):
             yield found
 
     async def _pages(self, offer: Offer) -> AsyncGenerator[list[Result], None]:

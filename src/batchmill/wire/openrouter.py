@@ -196,7 +196,9 @@ def result(custom_id: str, status: int, body: bytes, dialect: str) -> Result:
     if b'"error' in body and (said := _broken_off(body)) is not None:
         failure = failure_of(status_of(said), said)
         outcome = OUTCOMES.get(failure, Outcome.ERRORED)
-        found = replace(found, outcome=outcome, failure=failure, detail=_words(said))
+        found = replace(
+            found, outcome=outcome, failure=failure, detail=_words(said) or str(failure)
+        )
     return _with_cost(found, body) if b'"cost"' in body else found
 
 
@@ -206,14 +208,18 @@ def _broken_off(body: bytes) -> Error | None:
         found = _answer(body)
     except _loose.UNREADABLE:
         return None
-    if found.error is not None:
+    if found.error is not None and _says(found.error):
         return replace(found.error, error_type=found.error_type or found.error.error_type)
     choice = found.choices[0] if found.choices else _Choice()
-    if choice.error is not None:
+    if choice.error is not None and _says(choice.error):
         return choice.error
     if choice.finish_reason == "error":
         return Error(message="the provider broke off (finish_reason: error)", code=502)
     return None
+
+
+def _says(error: Error) -> bool:
+    return bool(_words(error) or status_of(error))
 
 
 def _with_cost(found: Result, body: bytes) -> Result:

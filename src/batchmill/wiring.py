@@ -166,6 +166,7 @@ class Market:
         base_url = own.base_url or spec.base_url
         return Knobs(
             base_url=base_url.rstrip("/"),
+            lane=lane,
             key=own.key or next((k for v in variables if (k := self.env.get(v))), None),
             timeout_s=own.timeout_s or terms.timeout_s,
             idle_timeout_s=own.idle_timeout_s,
@@ -191,9 +192,9 @@ class Market:
         named = own is not None and own.key_variable is not None
         return named or (spec.key_required and spec.key_variable is not None)
 
-    def missing(self, name: str) -> str | None:
-        """Return what stands in the way of using a provider here, in one line; None if nothing."""
-        spec, knobs = self.spec(name), self.knobs(name)
+    def missing(self, name: str, lane: str = "batch") -> str | None:
+        """Return what stands in the way of using a lane here, in one line; None if nothing."""
+        spec, knobs = self.spec(name), self.knobs(name, lane)
         if self._needs_key(name) and not knobs.key:
             return f"set {self.key_variable(name)}"
         return spec.ready(knobs)
@@ -205,8 +206,12 @@ class Market:
         return Terms(vendor=vendor, discount=self.spec(name).discount)
 
     def limits(self, name: str, lane: str = "batch") -> Limits:
-        spec, wanted = self.spec(name), self.knobs(name).requests_max
+        spec, knobs = self.spec(name), self.knobs(name)
+        wanted = knobs.requests_max
         limits = spec.live.limits if lane == "live" and spec.live is not None else spec.limits
+        fewest = knobs.options.get("requests_min")
+        if lane == "batch" and isinstance(fewest, int) and fewest > 0:
+            limits = replace(limits, requests_min=min(fewest, limits.requests_max))
         if wanted is None or wanted >= limits.requests_max:
             return limits
         return replace(limits, requests_max=wanted, requests_min=min(limits.requests_min, wanted))

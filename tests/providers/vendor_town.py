@@ -34,7 +34,6 @@ RULED_OUT: dict[tuple[str, str], str] = {
     ("gemini", "expired"): "an expired batch returns nothing",
     ("openrouter", "cancelled"): "a batch cannot be cancelled",
     ("openrouter", "expired"): "results come with completion only",
-    ("vertex", "foreign"): "rows come back with their request, not with a name",
 }
 
 promise = pytest.mark.promise

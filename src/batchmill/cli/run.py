@@ -74,7 +74,7 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
 
     named = house.market.named(asked.model, asked.lane)
     house.market.supplier(named.provider, named.lane)
-    if lacking := house.market.missing(named.provider):
+    if lacking := house.market.missing(named.provider, named.lane):
         raise InvalidSetting(f"provider {named.provider} cannot be used yet: {lacking}.")
     batch_id = house.ids.batch()
 

@@ -26,6 +26,7 @@ class Knobs:
     """What a person may set for one provider (`[providers.NAME]`), defaults already filled in."""
 
     base_url: str
+    lane: str = "batch"
     key: str | None = None  #: from the environment; never logged, never stored
     timeout_s: float = 60.0  #: a creating or control call
     idle_timeout_s: float = 600.0  #: transfers and live answers: the longest silence

@@ -89,8 +89,9 @@ def batch_settings(context: Context) -> BatchSettings:
 
 def ready(knobs: Knobs) -> str | None:
     """Return what is missing on this machine, in one line; no server is asked."""
-    own = [name for name in ("bucket", "role_arn") if not knobs.options.get(name)]
-    if find_spec("obstore") is None:
+    batches = knobs.lane == "batch"  # nothing lies in a bucket on the way of a live call
+    own = [name for name in ("bucket", "role_arn") if batches and not knobs.options.get(name)]
+    if batches and find_spec("obstore") is None:
         own.append("the package obstore (pip install 'batchmill[s3]')")
     profile, region = knobs.options.get("profile"), knobs.options.get("region")
     own += lacking(str(profile) if profile else None, str(region) if region else None)

@@ -140,6 +140,8 @@ def ready(knobs: Knobs) -> str | None:
         missing.append("GOOGLE_APPLICATION_CREDENTIALS")
     elif not knobs.key and not (find_spec("google") and find_spec("google.auth")):
         missing.append("the package google-auth (pip install 'batchmill[vertex]')")
+    if knobs.lane == "live":
+        return f"set {', '.join(missing)}" if missing else None
     if not knobs.options.get("bucket"):
         missing.append("bucket (for batches)")
     elif str(knobs.options["bucket"]).startswith("gs://") and find_spec("obstore") is None:

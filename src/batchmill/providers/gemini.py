@@ -352,6 +352,7 @@ PROVIDER = ProviderSpec(
     windows=("48h",),
     found_by="its display name, in the list of batches",
     discount="50%",
+    links=(),  # of its own files only: what others have travels as bytes
     options=setup.OPTIONS,
     open=_open,
 )

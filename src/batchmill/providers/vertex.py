@@ -228,6 +228,7 @@ PROVIDER = ProviderSpec(
     windows=("96h",),
     found_by="its display name, by the filter of the list of jobs",
     discount="50%",
+    links=("gs", "https"),
     options=setup.OPTIONS,
     ready=setup.ready,
     open=_open,

@@ -6,7 +6,14 @@ from typing import Any
 
 from batchmill.core.request import ANTHROPIC_MESSAGES
 from batchmill.wire import hub
-from batchmill.wire.dialects._fields import Fields, as_object, as_text, fitting_id, refused
+from batchmill.wire.dialects._fields import (
+    Fields,
+    as_arguments,
+    as_object,
+    as_text,
+    fitting_id,
+    refused,
+)
 from batchmill.wire.hub import Answer, Document, Image, Text, Thinking, ToolCall, ToolResult, Turn
 
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -132,7 +139,8 @@ def write_blocks(turn: Turn, where: str) -> Any:
 def _block(said: hub.Part, role: str, where: str) -> dict[str, Any]:
     user = role == hub.USER
     if isinstance(said, ToolCall) and not user:
-        return mark(_write_call(said, where), said.cache)
+        arguments = as_object(said.arguments, f"{where}: arguments of {said.name}")
+        return mark(_write_call(said, arguments), said.cache)
     if isinstance(said, ToolResult) and user:
         content: Any = [part(p) for p in said.content]
         if len(content) == 1 and list(content[0]) == ["type", "text"]:
@@ -147,8 +155,7 @@ def _block(said: hub.Part, role: str, where: str) -> dict[str, Any]:
     raise refused(where, ANTHROPIC_MESSAGES, f"takes no such content from the {role}")
 
 
-def _write_call(call: ToolCall, where: str) -> dict[str, Any]:
-    arguments = as_object(call.arguments, f"{where}: arguments of {call.name}")
+def _write_call(call: ToolCall, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"type": "tool_use", "id": _call_id(call.id), "name": call.name, "input": arguments}
 
 
@@ -251,7 +258,7 @@ def write_answer(answer: Answer) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = []
     for said in answer.parts:
         if isinstance(said, ToolCall):
-            blocks.append(_write_call(said, "content"))
+            blocks.append(_write_call(said, as_arguments(said.arguments)))
         elif isinstance(said, Thinking):
             blocks.append(_write_thinking(said))
         elif isinstance(said, Text):

@@ -6,7 +6,14 @@ from typing import Any
 
 from batchmill.core.request import BEDROCK_CONVERSE
 from batchmill.wire import hub
-from batchmill.wire.dialects._fields import Fields, as_object, as_text, fitting_id, refused
+from batchmill.wire.dialects._fields import (
+    Fields,
+    as_arguments,
+    as_object,
+    as_text,
+    fitting_id,
+    refused,
+)
 from batchmill.wire.dialects._links import media_type_of
 from batchmill.wire.hub import Answer, Document, Image, Text, Thinking, ToolCall, ToolResult, Turn
 
@@ -114,7 +121,8 @@ def write_blocks(turn: Turn, where: str) -> list[dict[str, Any]]:
 def _block(said: hub.Part, role: str, where: str) -> dict[str, Any]:
     user = role == hub.USER
     if isinstance(said, ToolCall) and not user:
-        return _write_call(said, where)
+        arguments = as_object(said.arguments, f"{where}: arguments of {said.name}")
+        return _write_call(said, arguments)
     if isinstance(said, ToolResult) and user:
         content = [part(p) for p in said.content]
         status = {"status": "error"} if said.failed else {}
@@ -131,8 +139,7 @@ def _call_id(id: str) -> str:
     return fitting_id(id, _CALL_ID, 32)
 
 
-def _write_call(call: ToolCall, where: str) -> dict[str, Any]:
-    arguments = as_object(call.arguments, f"{where}: arguments of {call.name}")
+def _write_call(call: ToolCall, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"toolUse": {"toolUseId": _call_id(call.id), "name": call.name, "input": arguments}}
 
 
@@ -212,7 +219,7 @@ def write_answer(answer: Answer) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     for said in answer.parts:
         if isinstance(said, ToolCall):
-            content.append(_write_call(said, "content"))
+            content.append(_write_call(said, as_arguments(said.arguments)))
         elif isinstance(said, Thinking):
             content.append(_write_thinking(said))
         elif isinstance(said, Text):

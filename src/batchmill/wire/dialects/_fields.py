@@ -43,6 +43,14 @@ def as_object(text: str, where: str) -> dict[str, Any]:
     return found
 
 
+def as_arguments(text: str) -> dict[str, Any]:
+    """Return the arguments in an answer; those that were cut short are kept as they are."""
+    try:
+        return as_object(text, "")
+    except InvalidRequest:
+        return {"unreadable_arguments": text}
+
+
 class Fields:
     """One JSON object. What is taken from it is checked; what is left at the `end` is lost."""
 

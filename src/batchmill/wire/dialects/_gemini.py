@@ -5,7 +5,7 @@ from typing import Any
 from batchmill.core.request import GEMINI_GENERATE
 from batchmill.errors import InvalidRequest
 from batchmill.wire import hub
-from batchmill.wire.dialects._fields import Fields, as_object, as_text, refused
+from batchmill.wire.dialects._fields import Fields, as_arguments, as_object, as_text, refused
 from batchmill.wire.dialects._links import media_type_of
 from batchmill.wire.hub import (
     Answer,
@@ -134,17 +134,18 @@ def _written(said: hub.Part, role: str, where: str, names: dict[str, str]) -> di
         return {"functionResponse": {**named, "response": response}}
     if isinstance(said, Text) or (role == hub.USER and isinstance(said, Image | Document)):
         return part(said)
-    if role == hub.ASSISTANT and isinstance(said, ToolCall | Thinking):
-        return _said(said, where)
+    if role == hub.ASSISTANT and isinstance(said, ToolCall):
+        return _called(said, as_object(said.arguments, f"{where}: arguments of {said.name}"))
+    if role == hub.ASSISTANT and isinstance(said, Thinking) and not said.redacted:
+        return _thought(said)
     raise refused(where, GEMINI_GENERATE, f"takes no such content from the {role}")
 
 
-def _said(said: ToolCall | Thinking, where: str) -> dict[str, Any]:
-    if isinstance(said, ToolCall):
-        arguments = as_object(said.arguments, f"{where}: arguments of {said.name}")
-        return {"functionCall": {"id": said.id, "name": said.name, "args": arguments}}
-    if said.redacted:
-        raise refused(f"{where}.redacted_thinking", GEMINI_GENERATE, "has no such content")
+def _called(call: ToolCall, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"functionCall": {"id": call.id, "name": call.name, "args": arguments}}
+
+
+def _thought(said: Thinking) -> dict[str, Any]:
     signature = {"thoughtSignature": said.signature} if said.signature else {}
     return {"text": said.text, "thought": True, **signature}
 
@@ -190,7 +191,8 @@ def read_answer(body: dict[str, Any]) -> Answer:
     candidate = next(found.inners("candidates"), None) or Fields({}, [])
     calls = _Calls()
     content = candidate.loosely("content")
-    parts = tuple(_read_part(said, calls) for said in content.inners("parts"))
+    said = (_read_part(part, calls) for part in content.inners("parts"))
+    parts = tuple(part for part in said if part != Text(""))
     reason = candidate.text("finishReason")
     finish, refusal = hub.STOP, ""
     if any(isinstance(p, ToolCall) for p in parts):
@@ -230,8 +232,10 @@ def write_answer(answer: Answer) -> dict[str, Any]:
     for said in answer.parts:
         if isinstance(said, Text):
             parts.append({"text": said.text})
-        elif isinstance(said, ToolCall) or (isinstance(said, Thinking) and not said.redacted):
-            parts.append(_said(said, "content"))
+        elif isinstance(said, ToolCall):
+            parts.append(_called(said, as_arguments(said.arguments)))
+        elif isinstance(said, Thinking) and not said.redacted:
+            parts.append(_thought(said))
     candidate: dict[str, Any] = {
         "content": {"role": "model", "parts": parts},
         "finishReason": _FINISHES.get(answer.finish, _SAFETY),

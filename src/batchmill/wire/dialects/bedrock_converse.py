@@ -171,6 +171,8 @@ def _tool_config(chat: Chat) -> dict[str, Any]:
         named = {"tool": {"name": hub.ANSWER_TOOL}}
         return {"tools": [_write_tool(tool)], "toolChoice": named}
     config: dict[str, Any] = {}
+    if not chat.tools and chat.tool_choice is not None:
+        raise InvalidRequest("tool_choice: there are no tools to choose from.")
     if chat.tools:
         blocks = [[_write_tool(tool), *cache_point(tool.cache)] for tool in chat.tools]
         config["tools"] = [block for pair in blocks for block in pair]

@@ -38,6 +38,7 @@ def told(body: dict[str, Any], from_: str, to: str) -> dict[str, Any]:
         ("anthropic.messages", {"container": "c"}, "container"),
         ("anthropic.messages", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, r"tools\[0\].type"),
         ("gemini.generate", {"safetySettings": []}, "safetySettings"),
+        ("mistral.chat", {"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ("gemini.generate", {"tools": [{"google_search": {}}]}, r"tools\[0\].googleSearch"),
         ("gemini.generate", {"generationConfig": {"candidate_count": 3}}, "generationConfig.candidateCount"),
         ("bedrock.converse", {"guardrailConfig": {"guardrailIdentifier": "g"}}, "guardrailConfig"),
@@ -196,6 +197,25 @@ def test_a_body_that_can_be_no_request_is_told_why(dialect: str, body: bytes, wo
 )
 def test_what_is_only_unknown_to_us_is_no_complaint(body: dict[str, Any]) -> None:
     assert translate.complaint("openai.chat", encode({"model": "m", "messages": USER} | body)) == ""
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        ("openai.embeddings", {"model": "m", "input": [1, 2, 3]}),
+        ("openai.embeddings", {"model": "m", "input": [[1], [2]]}),
+        ("mistral.chat", {"model": "m", "messages": [*USER, {"role": "tool", "content": None}]}),
+        (
+            "gemini.generate",
+            {
+                "contents": [{"parts": [{"text": "x"}]}],
+                "generationConfig": {"maxOutputTokens": "5"},
+            },
+        ),
+    ],
+)
+def test_what_one_vendor_takes_is_no_complaint_either(dialect: str, body: dict[str, Any]) -> None:
+    assert translate.complaint(dialect, encode(body)) == ""
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))

@@ -16,6 +16,7 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -47,6 +48,7 @@ from batchmill.providers._rest import Query, Rest, at, objects, text, whole
 from batchmill.providers._spool import multipart, spooled
 from batchmill.providers._unrun import YOUNG_S, refused, young
 from batchmill.wire import openai
+from batchmill.wire.translate import complaint
 
 #: A file that is still on its way through the vendor's own house.
 PENDING: Final = frozenset({"pending", "running", "notrunning"})
@@ -284,7 +286,7 @@ class OpenAIBatches:
                     # Nothing in it was paid for: its rows have no line, and are asked for again.
         if status == "failed" and not told:
             why, named = refusal(batch, offer)
-            async for chunk in refused(offer, why, named):
+            async for chunk in refused(offer, why, named, partial(complaint, offer.dialect)):
                 yield chunk
         elif status in _UNRUN:
             outcome, failure, detail = _UNRUN[status]

@@ -9,6 +9,7 @@ really sends; odd cases carry their own source.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import Final
 from urllib.parse import quote
@@ -36,6 +37,7 @@ from batchmill.providers._unrun import refused, young
 from batchmill.providers.live import LiveProvider, concurrency_of, known_options
 from batchmill.wire import bedrock
 from batchmill.wire.bedrock_failures import error_words, failure_of, names_account
+from batchmill.wire.translate import complaint
 
 JOBS: Final = "/model-invocation-job"
 PAGE: Final = 100
@@ -149,7 +151,9 @@ class BedrockProvider:
         if not found and whole(job, "processedRecordCount"):
             raise ProviderGone(f"{self._name}: {bucket.url(folder)}: the results are gone")
         if not found and status == "Failed":
-            async for chunk in refused(offer, output.why(text(job, "message")), {}):
+            async for chunk in refused(
+                offer, output.why(text(job, "message")), {}, partial(complaint, offer.dialect)
+            ):
                 yield chunk
             return
         seen: set[str] = set()

@@ -101,6 +101,8 @@ class Fields:
 
     def number(self, name: str) -> float | None:
         value = self.value(name)
+        if self._camel and isinstance(value, str):  # Google reads numbers from strings, too
+            value = _number(value)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise self.wrong(name, "a number", value)
         return value
@@ -197,6 +199,15 @@ class Fields:
             if value is not None:
                 self.lose(name)
         self.left = {}
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _kind(value: object) -> str:

@@ -97,7 +97,7 @@ def _calls(message: Fields) -> Iterable[ToolCall]:
 def _given_back(message: Fields, ways: Ways) -> hub.ToolResult:
     message.value("name")
     content = _texts(message, ways)
-    return hub.ToolResult(call_id=message.needed_text("tool_call_id"), content=tuple(content))
+    return hub.ToolResult(call_id=message.text("tool_call_id"), content=tuple(content))
 
 
 def write_messages(chat: Chat, ways: Ways) -> list[dict[str, Any]]:

@@ -318,7 +318,7 @@ def test_retry_hands_on_a_larger_limit(
 
     limits: list[int | None] = []
 
-    async def retry(*_: object, max_tokens: int | None = None) -> int:
+    async def retry(*_: object, max_tokens: int | None = None, requests_min: int) -> int:
         limits.append(max_tokens)
         return 1
 

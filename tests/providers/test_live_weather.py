@@ -104,7 +104,8 @@ async def test_in_bad_weather_one_row_is_errored_and_none_is_lost_or_sent_twice(
     ("status", "body", "failure"),
     [
         (400, {"error": {"message": "no such field"}}, Failure.INVALID_REQUEST),
-        (404, {"error": {"message": "the model does not exist"}}, Failure.INVALID_REQUEST),
+        (404, {"error": {"message": "there is no such endpoint"}}, Failure.INVALID_REQUEST),
+        (404, {"error": {"message": "the model does not exist"}}, Failure.ACCOUNT),
         (400, {"error": {"code": "context_length_exceeded", "message": "x"}}, Failure.TOO_LONG),
         (400, {"object": "error", "message": "maximum context length is 4096"}, Failure.TOO_LONG),
     ],

@@ -24,6 +24,7 @@ from batchmill.ports import Answer, Offer, Provider
 from batchmill.providers import Context, Knobs, ProviderSpec, _weights
 from batchmill.providers._cores import free_cores
 from batchmill.providers.live import LiveProvider, joined, known_options, whole_number
+from batchmill.wire import failures
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class ModelServer:
         )
         if answer.status >= 500 and b"not support" in answer.body:
             # Images, embeddings: llama.cpp says 500 or 501, but no repetition will mend it.
-            return Answer(400, answer.headers, answer.body)
+            _, message = failures.error_words(answer.body)
+            said = {"error": {"message": message, "type": "invalid_request_error"}}
+            return Answer(400, answer.headers, json.dumps(said).encode())
         if url.endswith("/responses") and answer.status == 200:
             return Answer(200, answer.headers, self._called_incomplete(request, answer.body))
         return answer

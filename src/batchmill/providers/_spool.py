@@ -114,14 +114,15 @@ async def lines(chunks: AsyncIterator[bytes], line_bytes_max: int) -> AsyncItera
     rest: list[bytes] = []
     size = 0
     async for chunk in chunks:
-        head, feed, tail = chunk.rpartition(b"\n")
-        if not feed:
-            rest.append(chunk)
+        whole = chunk.split(b"\n")  # each line is copied here, and but the first never again
+        rest.append(whole[0])
+        if len(whole) == 1:
             size += len(chunk)
             if size > line_bytes_max:
                 raise ValueError(f"a line of more than {line_bytes_max:,} bytes")
             continue
-        whole = b"".join((*rest, head)).split(b"\n")
+        whole[0] = b"".join(rest)
+        tail = whole.pop()
         rest, size = [tail], len(tail)
         if found := list(_written(whole)):
             yield found

@@ -20,6 +20,7 @@ Every error batchmill raises, on one page.
     - ProviderBusy             not accepted; offer again at `retry_at`
     - ProviderRefused          not accepted; offering it again unchanged is pointless
     - ProviderGone             what we look for has been deleted for good
+    - ProviderStranger         adopted by time and count, and nothing in it is provably ours
     - ProviderSilent           unknown whether it was accepted: look before leaping again
     - ProviderBroke            it answered, but not in its own protocol
   x NotSent                    nothing left this machine: refused connection, no such host
@@ -113,6 +114,10 @@ class ProviderRefused(ProviderError):
 
 class ProviderGone(ProviderError):
     """What we look for has been deleted upstream for good."""
+
+
+class ProviderStranger(ProviderError):
+    """An upstream batch that was adopted by time and count has ended, and no row of it is ours."""
 
 
 class ProviderSilent(ProviderError):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tests.fakes.openrouter import FakeOpenRouter
 from tests.providers.openai_family import Desk, desk
+from tests.providers.vendor_town import ROWS, VendorTown, all_well
 
-from batchmill.core.shard import Accepted, CannotTell, NotThere
+from batchmill.core.shard import Accepted, CannotTell, NotOurs, NotThere, State
 from batchmill.errors import ProviderBusy, ProviderGone
 
 
@@ -129,3 +130,21 @@ async def test_a_batch_of_this_process_is_deleted_however_it_ended(
     await shop.provider.tidy(bought)
 
     assert vendor.sold[0].facts["deleted"]
+
+
+async def test_a_strangers_batch_that_fails_is_not_taken_for_ours(
+    vendor: FakeOpenRouter, tmp_path: Path
+) -> None:
+    vendor.weather.dropped["create"] = 1
+    vendor.weather.refuse_if = lambda sold: "" if sold.ours else "Their row is bad."
+    async with VendorTown(vendor, tmp_path) as town:
+        batch = await town.batch()
+        await town.until(batch, lambda shards: shards[0].state is State.SUBMITTING)
+        vendor.stranger(ROWS)
+
+        await all_well(town, batch)
+
+        [shard] = await town.store.shards(batch.id)
+        events = [type(line.event) for line in await town.store.log(shard.id)]
+        assert NotOurs in events
+        assert len(vendor.ours) == 1

@@ -23,6 +23,7 @@ class Offer:
     window_s: float | None = None  #: how long the client is still willing to wait
     ref: str | None = None  #: what `prepare` returned
     upstream_id: str | None = None
+    provisional: bool = False  #: it is recognised by time and count alone
     submitted_at: float | None = None  #: the first creating call was not before this
     strangers: tuple[str, ...] = ()  #: upstream ids that are certainly not ours
     send_before: float = 0.0  #: `Clock.awake()`; a creating call must not leave later than this

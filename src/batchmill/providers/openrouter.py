@@ -13,16 +13,11 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
+from batchmill.core import request as requests
 from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Outcome, Result
-from batchmill.core.request import (
-    OPENAI_CHAT,
-    OPENAI_EMBEDDINGS,
-    OPENAI_RESPONSES,
-    Request,
-    row_of,
-)
+from batchmill.core.request import Request, row_of
 from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
 from batchmill.errors import (
     InvalidSetting,
@@ -30,6 +25,7 @@ from batchmill.errors import (
     ProviderBusy,
     ProviderGone,
     ProviderRefused,
+    ProviderStranger,
 )
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
@@ -218,6 +214,10 @@ class OpenRouterBatches:
         if status not in ENDED:
             words = f"{self._name}: {offer.upstream_id} has not ended yet: {status}"
             raise ProviderBusy(words, retry_at=0.0)
+        proven = told or wire.custom_ids_in(text(batch, "error", "message"), offer.shard_id)
+        if offer.provisional and not proven:
+            words = f"{self._name}: {offer.upstream_id} ended without a row that proves whose it is"
+            raise ProviderStranger(words)
         if status == "failed" and not told:
             async for chunk in self._of_failed(batch, offer):
                 yield chunk
@@ -384,7 +384,7 @@ PROVIDER = ProviderSpec(
     title="OpenRouter",
     base_url="https://openrouter.ai/api/v1",
     key_variable="OPENROUTER_API_KEY",
-    dialects=(OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS),
+    dialects=(requests.OPENAI_CHAT, requests.OPENAI_RESPONSES, requests.OPENAI_EMBEDDINGS),
     lanes=("batch", "live"),
     # The vendor takes 5,000 requests and 200 MB. All of it is one creating call, which must be
     # over within its lease; so it is a third of that.

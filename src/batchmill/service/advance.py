@@ -49,6 +49,7 @@ from batchmill.errors import (
     ProviderGone,
     ProviderRefused,
     ProviderSilent,
+    ProviderStranger,
     UserError,
 )
 from batchmill.ports import Clock, Ids, Offer, Pricing, Rows, Store, Supplier, Suppliers
@@ -209,6 +210,10 @@ class Advancer:
             if shard.state is State.PLANNED:
                 return _refused(shard, refusal), ""
             return self._later(shard, refusal), ""
+        except ProviderStranger as stranger:
+            if shard.provisional and shard.state is State.COLLECTING:
+                return NotOurs(self.clock.now() + supplier.find_after_s), ""
+            return self._later(shard, stranger), ""
         except (ProviderBusy, ProviderSilent, ProviderBroke, NotSent) as error:
             return self._later(shard, error), ""
         except BUGS:
@@ -354,6 +359,7 @@ class Advancer:
             window_s=None if batch.deadline is None else batch.deadline - now,
             ref=shard.ref,
             upstream_id=shard.upstream_id,
+            provisional=shard.provisional,
             submitted_at=shard.submitted_at,
             strangers=strangers or shard.strangers,
             send_before=send_before,

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -182,7 +183,7 @@ def test_a_recipe_that_a_vendor_cannot_follow_is_told_by_its_flag(world, dialect
 # ------------------------------------------------------------------------------------ ready-made
 
 MESSAGES = [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}]
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     "openai.chat": {
         "custom_id": "a",
         "method": "POST",
@@ -224,7 +225,7 @@ LINES = {
         },
     },
 }
-SAID = {
+SAID: dict[str, dict[str, Any]] = {
     "openai.chat": {"model": "m", "messages": MESSAGES, "max_tokens": 5, "temperature": 0.25},
     "openai.responses": {**LINES["openai.responses"]["body"], "model": "m"},
     "anthropic.messages": {**LINES["anthropic.messages"]["params"], "model": "m"},

@@ -3,7 +3,8 @@
 import ipaddress
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,21 @@ def _is_here(host: str | bytes | None) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+@dataclass
+class Guard:
+    """Whether other machines are barred: always, but within a test of `live_vendors` that is wished for."""
+
+    lifted: bool = False
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _loopback_only() -> Iterator[None]:
+def loopback_only() -> Iterator[Guard]:
     """Bar other machines at the two places where Python names them.
 
     What passes below them: uvloop's looking up of names (aiohttp's connections on it do not), child
     processes, libpq, obstore. They are given loopback addresses, and have no keys to spend.
     """
+    guard = Guard()
     connect, connect_ex, getaddrinfo = (
         socket.socket.connect,
         socket.socket.connect_ex,
@@ -59,8 +68,12 @@ def _loopback_only() -> Iterator[None]:
     )
 
     def check(sock: socket.socket, address: Any) -> None:
-        if sock.family in {socket.AF_INET, socket.AF_INET6} and not _is_here(address[0]):
-            raise BeyondLoopbackError(address[0])
+        if sock.family in {socket.AF_INET, socket.AF_INET6}:
+            bar(address[0])
+
+    def bar(host: str | bytes | None) -> None:
+        if not guard.lifted and not _is_here(host):
+            raise BeyondLoopbackError(host)
 
     def connect_here(sock: socket.socket, address: Any) -> None:
         check(sock, address)
@@ -71,26 +84,27 @@ def _loopback_only() -> Iterator[None]:
         return connect_ex(sock, address)
 
     def getaddrinfo_here(host: str | bytes | None, *args: Any, **kwargs: Any) -> Any:
-        if not _is_here(host):
-            raise BeyondLoopbackError(host)
+        bar(host)
         return getaddrinfo(host, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect_here)
         patch.setattr(socket.socket, "connect_ex", connect_ex_here)
         patch.setattr(socket, "getaddrinfo", getaddrinfo_here)
-        yield
+        yield guard
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Strip the environment before any session-wide server is started in it."""
+def nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """Strip the environment before any session-wide server is started in it; yield what it held."""
+    stripped: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("BATCHMILL_") or name.endswith("_API_KEY"):
+                stripped[name] = os.environ[name]
                 patch.delenv(name)
         patch.setenv("BATCHMILL_HOME", str(tmp_path_factory.mktemp("home")))
-        yield
+        yield stripped
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ FILE_BYTES_MAX = 1 << 20
 EMPTY_NOUN = re.compile(r"(Manager|Handler|Helper|Util|Base)s?(?![a-z])")
 EMPTY_VERB = re.compile(r"_*(process|do)_[a-z]")
 
-# These grow by a file a change, each named by its number; the README shows the folder alone.
-CLOSED_FOLDERS = ("store/migrations/",)
+# One file a change, or one a dialect, and their names say all; the README shows the folder alone.
+CLOSED_FOLDERS = ("store/migrations/", "wire/dialects/")
 
 LOCK_FILE = re.compile(r"(.*[.-]lock(\.\w+)?|pnpm-lock\.yaml|npm-shrinkwrap\.json|Pipfile\.lock)")
 

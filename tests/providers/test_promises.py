@@ -149,7 +149,7 @@ async def test_a_cancelled_batch_keeps_what_was_run(town: VendorTown) -> None:
     assert set(counts.failures) <= {Failure.CANCELED, Failure.MISSING}
 
 
-@promise("2", "rows fail one by one, each in its class")
+@promise("5", "rows fail one by one, each in its class, in the vendor's own words")
 async def test_rows_fail_in_their_classes(town: VendorTown) -> None:
     asked = [Failure.SERVER, Failure.REFUSED, Failure.TOO_LONG, Failure.INVALID_REQUEST]
     asked += [Failure.TRUNCATED, Failure.INVALID_MEDIA, Failure.RATE_LIMITED]

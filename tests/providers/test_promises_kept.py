@@ -87,7 +87,7 @@ async def test_a_shard_that_is_too_large_is_cut_again(town: VendorTown) -> None:
     assert sorted(len(sold.requests) for sold in town.vendor.ours) == [ROWS // 2, ROWS // 2]
 
 
-@promise("8", "a wrong key holds the batch with the vendor's own words; mended, it goes on")
+@promise("key", "a wrong key holds the batch with the vendor's own words; mended, it goes on")
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_wrong_key_holds_the_batch(town: VendorTown, status: int) -> None:
     for operation in ("create", "upload"):
@@ -157,7 +157,7 @@ async def test_results_can_be_fetched_twice(town: VendorTown) -> None:
     assert {r.custom_id for r in once} == {f"{shard.id}-{row}" for row in range(ROWS)}
 
 
-@promise("8", "the free call tells a good key from a bad one")
+@promise("key", "the free call tells a good key from a bad one")
 async def test_the_free_call_tells_a_good_key(town: VendorTown) -> None:
     provider = town.supplier(town.vendor.name, "batch").provider
 

@@ -42,8 +42,7 @@ def test_answers_correct_the_ratio() -> None:
     [
         # openai-python#2084, as recorded
         (
-            "Enqueued token limit reached for gpt-4o in organization org-x. Limit: 90,000 enqueued "
-            "tokens. Please try again once some in_progress batches have been completed.",
+            "Enqueued token limit reached for m in organization o. Limit: 90,000 enqueued tokens.",
             90_000,
         ),
         ("Limit: 1350000000 enqueued tokens", 1_350_000_000),

@@ -307,11 +307,14 @@ def test_a_row_may_have_several_images_and_an_empty_cell_is_none(world):
     ],
 )
 def test_flags_of_images_without_images_are_a_mistake(world, flag, recipe):
-    lines = '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}\n'
     with pytest.raises(InvalidRecipe, match=flag):
         world.cut(world.table("t.csv", "a\n1\n"), prompt="{{ a }}", **recipe)
-    with pytest.raises(InvalidRecipe, match=flag):
-        world.cut(world.table("t.jsonl", lines), **recipe)
+
+
+def test_pictures_in_ready_made_lines_are_not_made_smaller(world):
+    lines = '{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}\n'
+    with pytest.raises(InvalidRecipe, match="--image-max-side"):
+        world.cut(world.table("t.jsonl", lines), image_max_side=64)
 
 
 def test_a_table_of_large_images_is_cut_in_little_memory(world):

@@ -9,9 +9,9 @@ import pytest
 from tests.rows.strangers import stranger
 
 from batchmill.core.rowset import NO_ROWS, rows_of
-from batchmill.rows.links import links_in
 from batchmill.rows.segments import Segments
 from batchmill.rows.web import Bounds, OpenWeb
+from batchmill.wire.translate import links
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 LINK = "https://x.test/i.png"
@@ -36,44 +36,71 @@ def gone(*links, **bounds) -> set[str]:
 # ---------------------------------------------------------------------------------- bodies' links
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": LINK}]}]},
-        {"messages": [{"content": [{"type": "image_url", "image_url": {"url": LINK}}]}]},
-        {"input": [{"content": [{"type": "input_image", "image_url": LINK}]}]},
-        {"input": [{"content": [{"type": "input_file", "file_url": LINK}]}]},
-        {"messages": [{"content": [{"type": "image", "source": {"type": "url", "url": LINK}}]}]},
-        {"messages": [{"content": [{"type": "document", "source": {"type": "url", "url": LINK}}]}]},
-        {"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": LINK}}]}]},
-        {"contents": [{"parts": [{"file_data": {"mime_type": "i", "file_uri": LINK}}]}]},
-        {"messages": [{"content": [{"type": "document_url", "document_url": LINK}]}]},
-    ],
-)
-def test_links_are_found_in_the_words_of_every_dialect(body):
-    assert list(links_in(json.dumps(body).encode())) == [LINK]
+def user(*content):
+    return {"messages": [{"role": "user", "content": list(content)}]}
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("dialect", "body"),
     [
-        {"messages": [{"role": "user", "content": f"look at {LINK}"}]},
-        {"messages": [{"content": [{"type": "text", "text": LINK}]}]},
-        {"messages": [{"content": [{"image_url": {"url": "data:image/png;base64,AAAA"}}]}]},
-        {"contents": [{"parts": [{"fileData": {"fileUri": "gs://bucket/i.png"}}]}]},
-        {"tools": [{"parameters": {"properties": {"image_url": {"type": "string"}}}}]},
-        {"metadata": {"source": "web", "url": LINK}},
-        [],
-        None,
+        ("mistral.chat", user({"type": "image_url", "image_url": LINK})),
+        ("openai.chat", user({"type": "image_url", "image_url": {"url": LINK}})),
+        (
+            "openai.responses",
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": LINK}]}]},
+        ),
+        (
+            "openai.responses",
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": LINK}]}]},
+        ),
+        (
+            "anthropic.messages",
+            {"max_tokens": 9, **user({"type": "image", "source": {"type": "url", "url": LINK}})},
+        ),
+        (
+            "anthropic.messages",
+            {"max_tokens": 9, **user({"type": "document", "source": {"type": "url", "url": LINK}})},
+        ),
+        (
+            "gemini.generate",
+            {"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": LINK}}]}]},
+        ),
+        (
+            "gemini.generate",
+            {"contents": [{"parts": [{"file_data": {"mime_type": "i", "file_uri": LINK}}]}]},
+        ),
+        ("mistral.chat", user({"type": "document_url", "document_url": LINK})),
     ],
 )
-def test_what_only_looks_like_a_link_to_an_image_is_none(body):
-    assert list(links_in(json.dumps(body).encode())) == []
+def test_links_are_found_in_the_words_of_every_dialect(dialect, body):
+    assert links(dialect, json.dumps(body).encode()) == [LINK]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        ("openai.chat", {"messages": [{"role": "user", "content": f"look at {LINK}"}]}),
+        ("openai.chat", user({"type": "text", "text": LINK})),
+        (
+            "openai.chat",
+            user({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}),
+        ),
+        (
+            "gemini.generate",
+            {"contents": [{"parts": [{"fileData": {"fileUri": "gs://bucket/i.png"}}]}]},
+        ),
+        ("openai.chat", user() | {"metadata": {"source": "web", "url": LINK}}),
+        ("openai.chat", []),
+        ("openai.chat", None),
+    ],
+)
+def test_what_only_looks_like_a_link_to_an_image_is_none(dialect, body):
+    assert links(dialect, json.dumps(body).encode()) == []
 
 
 def test_a_body_that_is_no_json_or_very_deep_has_no_links():
-    assert list(links_in(b"{")) == []
-    assert list(links_in(b"[" * 100_000 + b"]" * 100_000)) == []
+    assert links("openai.chat", b"{") == []
+    assert links("openai.chat", b"[" * 100_000 + b"]" * 100_000) == []
 
 
 # ---------------------------------------------------------------------------------- gone, or not

@@ -194,12 +194,13 @@ def _stdin() -> BinaryIO:
 
 def check(recipe: "Recipe", source: "Source", blobs: "Blobs") -> None:
     """Raise now what the cut would raise of prompt, flags and columns: cheap, before OUT's turn."""
-    from batchmill.rows.cutting import FromRows, ReadyMade
+    from batchmill.rows.cutting import FromRows
     from batchmill.rows.reach import Reach
     from batchmill.rows.read import columns_of
+    from batchmill.rows.readymade import ReadyMade
 
     if source.format == "requests":
-        ReadyMade(recipe)
+        ReadyMade(recipe, Reach())
     else:
         FromRows(recipe, columns_of(source, blobs), Reach())
 

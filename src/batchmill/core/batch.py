@@ -52,7 +52,7 @@ class Recipe:
     images: tuple[str, ...] = ()  #: columns that hold images or PDFs
     image_max_side: int | None = None  #: pixels; larger images are made smaller
     skip_bad_images: bool = False  #: rows whose image cannot be read are left out, for nothing
-    links: tuple[str, ...] = ("http", "https")  #: schemes of links that travel as links
+    links: tuple[str, ...] = ("http", "https")  #: schemes, or beginnings, of links that stay links
     max_tokens: int | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
     same_prompt: bool = False  #: the person wants one prompt for every row

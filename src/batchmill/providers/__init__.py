@@ -85,7 +85,8 @@ class ProviderSpec:
     key_fallbacks: tuple[str, ...] = ()  #: other variables that may hold it
     key_required: bool = True
     dialects: tuple[str, ...]
-    #: Schemes of links to images that it follows itself; what any other leads to travels as bytes.
+    #: Links to images that it follows itself, by scheme ("https") or by how they begin ("https://…/");
+    #: what any other leads to travels as bytes.
     links: tuple[str, ...] = ("http", "https")
     lanes: tuple[str, ...]  #: the first one is what `--lane auto` takes
     limits: Limits

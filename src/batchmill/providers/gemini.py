@@ -352,7 +352,12 @@ PROVIDER = ProviderSpec(
     windows=("48h",),
     found_by="its display name, in the list of batches",
     discount="50%",
-    links=(),  # of its own files only: what others have travels as bytes
+    # To its own files, and to films: what others have travels as bytes.
+    links=(
+        "https://generativelanguage.googleapis.com/",
+        "https://www.youtube.com/",
+        "https://youtu.be/",
+    ),
     options=setup.OPTIONS,
     open=_open,
 )

@@ -96,7 +96,7 @@ class Bodies:
             for row in zip(*columns, strict=True)
         )
         # A row with images may be many megabytes, a chunk of them more than there is memory.
-        yield from _blocks(rows) if self._recipe.images else (b"".join(rows),)
+        yield from blocks(rows) if self._recipe.images else (b"".join(rows),)
 
     def _at_once(self, text: str) -> bytes:
         """
@@ -109,7 +109,8 @@ class Bodies:
         return before + b'"' + joined[: len(joined) - len(before) - 1]
 
 
-def _blocks(rows: Iterable[bytes]) -> Iterator[bytes]:
+def blocks(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """Hand on rows some at a time: not one by one, nor more at once than memory has room for."""
     block, size = list[bytes](), 0
     for row in rows:
         block.append(row)

@@ -6,16 +6,15 @@ from typing import BinaryIO, Self
 
 from batchmill.core.batch import Recipe, Source
 from batchmill.core.limits import ENVELOPE_BYTES, Limits, Range, fits
-from batchmill.core.request import DIALECTS
-from batchmill.errors import InvalidRecipe, InvalidRequest, InvalidRow
+from batchmill.errors import InvalidRecipe, InvalidRow
 from batchmill.ports import Blobs, Cutting
 from batchmill.rows.bodies import Bodies
-from batchmill.rows.chunk import Chunk, RequestsChunk
+from batchmill.rows.chunk import Chunk
 from batchmill.rows.columns import check_clash
 from batchmill.rows.places import shown
 from batchmill.rows.reach import Reach
 from batchmill.rows.read import Reading, columns_of
-from batchmill.wire.translate import request
+from batchmill.rows.readymade import ReadyMade
 
 Open = Callable[[int], AbstractContextManager[BinaryIO]]
 
@@ -32,7 +31,7 @@ def cut_table(
     """Render every row of *source* into segments that *open_segment* opens by range number."""
     reading = Reading(source, blobs, unique=True)
     made = (
-        ReadyMade(recipe)
+        ReadyMade(recipe, reach)
         if source.format == "requests"
         else FromRows(recipe, columns_of(source, blobs), reach)
     )
@@ -59,7 +58,10 @@ class FromRows:
     """Bodies of rows and prompts."""
 
     def __init__(self, recipe: Recipe, columns: list[str] | None, reach: Reach) -> None:
-        for flag, value in _image_flags(recipe).items():
+        for flag, value in (
+            ("--image-max-side", recipe.image_max_side),
+            ("--skip-bad-images", recipe.skip_bad_images),
+        ):
             if value and not recipe.images:
                 raise InvalidRecipe(f"{flag}: there is no --image for it. Name their column.")
         self._bodies = Bodies(recipe, reach)
@@ -81,67 +83,6 @@ class FromRows:
     def _check(self, columns: list[str]) -> None:
         check_clash(columns, self._schema)
         self._bodies.check(columns)
-
-
-class ReadyMade:
-    """Bodies that came as they are; only the model, and with it the dialect, may be another."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        given = {
-            "prompt": recipe.prompt,
-            "--system": recipe.system,
-            "--image": recipe.images,
-            **_image_flags(recipe),
-            "--max-tokens": recipe.max_tokens,
-            "--param": recipe.params,
-        }
-        for flag, value in given.items():
-            if value:
-                raise InvalidRecipe(
-                    f"{flag}: the table holds ready-made requests, which say it themselves. Leave "
-                    f"it out, or say --format jsonl to treat the lines as rows."
-                )
-        check_clash(["custom_id"], recipe.schema)
-
-    def lines(self, chunk: Chunk) -> Iterator[bytes]:
-        assert isinstance(chunk, RequestsChunk)
-        self._check_kind(chunk.dialect)
-        yield b"".join([self._told(chunk, i) + b"\n" for i in range(len(chunk))])
-
-    def finish(self, reading: Reading, rows: int) -> None:
-        if rows and not reading.requests.dialect and reading.requests.url != self._recipe.url:
-            raise self._elsewhere(reading.requests.url)
-
-    def _told(self, chunk: RequestsChunk, index: int) -> bytes:
-        recipe = self._recipe
-        spoken = chunk.dialect or recipe.dialect
-        try:
-            return request(chunk.bodies[index], spoken, recipe.dialect, recipe.model)
-        except InvalidRequest as error:
-            raise InvalidRow(f"{chunk.where(index)}: {error}") from error
-
-    def _check_kind(self, spoken: str) -> None:
-        """An embedding is no chat; everything else can be told in other words."""
-        kinds = [
-            DIALECTS[name].endpoint
-            for name in (spoken or self._recipe.dialect, self._recipe.dialect)
-        ]
-        if len(set(kinds)) > 1 and "embeddings" in kinds:
-            raise self._elsewhere(DIALECTS[spoken].url)
-
-    def _elsewhere(self, url: str) -> InvalidRecipe:
-        return InvalidRecipe(
-            f"the requests want to go to {url}, but {self._recipe.url} is what was asked for. "
-            f"Say --endpoint chat, responses or embeddings, as the lines do."
-        )
-
-
-def _image_flags(recipe: Recipe) -> dict[str, object]:
-    return {
-        "--image-max-side": recipe.image_max_side,
-        "--skip-bad-images": recipe.skip_bad_images,
-    }
 
 
 class Cutter:

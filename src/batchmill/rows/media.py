@@ -11,20 +11,16 @@ from typing import Final
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from batchmill.core.batch import Recipe
-from batchmill.core.request import BEDROCK_CONVERSE, GEMINI_GENERATE, OPENAI_CHAT
 from batchmill.errors import InvalidRow
 from batchmill.rows.kinds import EXPECTED, MEDIA_BYTES_MAX, PDF, kind_of, named_kind
 from batchmill.rows.reach import Reach
 from batchmill.rows.shrink import check_pillow, shrunk
 from batchmill.wire.hub import Document, Image, Media
+from batchmill.wire.translate import takes_link
 
 Job = Callable[[], Media]
 
-#: Dialects that take a document's bytes only, though they take images by link.
-_NO_DOCUMENT_LINKS: Final = frozenset({OPENAI_CHAT, BEDROCK_CONVERSE})
-#: Dialects in which a link comes with the kind of what it leads to.
-_NAMES_KIND: Final = frozenset({GEMINI_GENERATE})
-_BUCKETS: Final = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss"})
+BUCKETS: Final = frozenset({"s3", "s3a", "gs", "az", "abfs", "abfss"})
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://|(data):", re.IGNORECASE)
 
 
@@ -33,7 +29,7 @@ class Cells:
 
     def __init__(self, recipe: Recipe, reach: Reach) -> None:
         """Raise `MissingExtra` where images shall be made smaller and Pillow is not there."""
-        self._links = frozenset(recipe.links)
+        self._links = recipe.links
         self._max_side = recipe.image_max_side
         self._dialect = recipe.dialect
         self._reach = reach
@@ -65,16 +61,25 @@ class Cells:
             return partial(self._data_url, link)
         if scheme == "file":
             return partial(self._file, _local_path(link))
-        if scheme in self._links and (media := self._as_link(link, scheme)) is not None:
+        if self.follows(link) and (media := self._as_link(link)) is not None:
             return media
-        if scheme in _BUCKETS and self._reach.local:
+        return self.behind(link, scheme)
+
+    def follows(self, link: str) -> bool:
+        """Say whether the vendor itself goes to where *link* leads."""
+        scheme = link.partition("://")[0].lower()
+        return any(link.startswith(own) if "://" in own else own == scheme for own in self._links)
+
+    def behind(self, link: str, scheme: str) -> Job:
+        """Return what reads the bytes that *link* leads to, whoever might follow it himself."""
+        if scheme in BUCKETS and self._reach.local:
             return partial(self._object, link)
         if scheme in ("http", "https"):
             return partial(self._fetched, link)
         # A server's keys open buckets for the one who runs it, not for everybody who asks.
         raise InvalidRow(f"{scheme}:// leads nowhere from here. Expected a URL or a data: URL")
 
-    def _as_link(self, link: str, scheme: str) -> Media | None:
+    def _as_link(self, link: str) -> Media | None:
         """Return *link* as it is; None where the bytes must travel instead."""
         try:
             parsed = urlsplit(link)
@@ -83,15 +88,15 @@ class Cells:
             host = parsed = None
         if not host or parsed is None:
             raise InvalidRow(f"{_short(link)!r} is no usable link")
+        if self._max_side is not None:
+            return None
         kind = named_kind(parsed.path)
-        named = self._dialect in _NAMES_KIND or scheme not in ("http", "https")
-        if self._max_side is not None or (kind is None and named):
-            return None
-        if kind != PDF:
-            return Image(url=link, media_type=kind or "")
-        if self._dialect in _NO_DOCUMENT_LINKS:
-            return None
-        return Document(url=link, name=_base_name(parsed.path))
+        media = (
+            Document(url=link, name=_base_name(parsed.path))
+            if kind == PDF
+            else Image(url=link, media_type=kind or "")
+        )
+        return media if takes_link(self._dialect, media) else None
 
     def _held(self, data: bytes, name: str) -> Media:
         if len(data) > MEDIA_BYTES_MAX:

@@ -55,7 +55,7 @@ class Segments:
         """Render every row and write the request segments; see `ports.Rows.cut`."""
         with self._blobs.create(f"drafts/{batch_id}/begun") as mark:
             mark.write(b"")  # until `adopt`: whoever finds it old knows that nobody will
-        follow = self._web if recipe.images else None
+        follow = self._web if recipe.images or source.format == "requests" else None
         try:
             with follow().fetching() if follow else nullcontext() as fetch:
                 return cut_table(
@@ -123,7 +123,7 @@ class Segments:
         if self._web is None or not rows:
             return NO_ROWS
         requests = self.requests(batch, ranges, replace(shard, rows=rows))
-        return await gone_rows(self._web(), requests, shard.id)
+        return await gone_rows(self._web(), requests, shard.id, batch.recipe.dialect)
 
     def adopt(self, batch_id: str) -> None:
         """Note that the batch is on record: its segments are no draft any more."""

@@ -5,7 +5,7 @@ A dialect is read into it and written from it (`wire/dialects`). It says what se
 say; what only one of them can is not in it, and is an error by name when it would have to travel.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 #: What a forced tool is called where a model has no other way to keep to a schema.
@@ -205,6 +205,29 @@ def joined(turns: Iterable[Turn]) -> tuple[Turn, ...]:
         else:
             found.append(turn)
     return tuple(found)
+
+
+def media_of(asked: Chat | Embed) -> list[Media]:
+    """Return the pictures and PDFs of a request, those of tools' results too, in order."""
+    found: list[Media] = []
+    with_media(asked, lambda media: found.append(media) or media)
+    return found
+
+
+def with_media(asked: Chat | Embed, swap: Callable[[Media], Media]) -> Chat | Embed:
+    """Return the request with each of its pictures and PDFs as *swap* gives it back."""
+    if isinstance(asked, Embed):
+        return asked
+
+    def other(part: Part) -> Part:
+        if isinstance(part, ToolResult):
+            return replace(
+                part, content=tuple(p if isinstance(p, Text) else swap(p) for p in part.content)
+            )
+        return swap(part) if isinstance(part, Image | Document) else part
+
+    turns = (replace(turn, parts=tuple(map(other, turn.parts))) for turn in asked.turns)
+    return replace(asked, turns=tuple(turns))
 
 
 def data_url(url: str) -> tuple[str, str] | None:

@@ -125,8 +125,23 @@ def request(body: bytes, from_: str, to: str, model: str) -> bytes:
     """
     if from_ == to:
         return remodelled(body, to, model)
+    return written(to, understood(body, from_, to, model))
+
+
+def understood(body: bytes, from_: str, to: str, model: str) -> Asked:
+    """
+    Read a request of one dialect that is to be told in another, for *model* ("": its own).
+
+    Raises `InvalidRequest` naming every field that would not come along.
+    """
     lost: list[str] = []
     asked = read(from_, body, lost)
+    if lost and from_ == to:
+        named = next(iter(_links(asked)), "a link")
+        raise InvalidRequest(
+            f"{', '.join(dict.fromkeys(lost))}: cannot be kept where {named} is replaced by what "
+            f"it leads to. Take it out, or put the bytes there yourself."
+        )
     if lost:
         raise InvalidRequest(
             f"{', '.join(dict.fromkeys(lost))}: only {from_} knows this, {to} does not. Take it "
@@ -134,9 +149,12 @@ def request(body: bytes, from_: str, to: str, model: str) -> bytes:
         )
     if isinstance(asked, hub.Chat) and not _same_mind(from_, to):
         _check_thoughts(asked, to)
-    if model:
-        asked = replace(asked, model=model)
-    return _encode(write(to, asked))
+    return replace(asked, model=model) if model else asked
+
+
+def written(dialect: str, asked: Asked) -> bytes:
+    """Return the bytes of a body; raise `InvalidRequest` naming what *dialect* cannot say."""
+    return _encode(write(dialect, asked))
 
 
 def _same_mind(from_: str, to: str) -> bool:
@@ -220,19 +238,14 @@ def complaint(dialect: str, body: bytes) -> str:
 def links(dialect: str, body: bytes) -> list[str]:
     """Return the http(s) links of a body's pictures and PDFs, in order, each once."""
     try:
-        asked = read(dialect, body)
+        return _links(read(dialect, body))
     except InvalidRequest:
         return []
-    if isinstance(asked, hub.Embed):
-        return []
-    found: dict[str, None] = {}
-    for turn in asked.turns:
-        for said in turn.parts:
-            inner = said.content if isinstance(said, hub.ToolResult) else (said,)
-            for media in inner:
-                if isinstance(media, hub.Image | hub.Document) and media.url is not None:
-                    found[media.url] = None
-    return [url for url in found if url.startswith(("http://", "https://"))]
+
+
+def _links(asked: Asked) -> list[str]:
+    urls = dict.fromkeys(media.url for media in hub.media_of(asked) if media.url is not None)
+    return [url for url in urls if url[:8].lower().startswith(("http://", "https://"))]
 
 
 def max_tokens_fields(dialect: str) -> tuple[tuple[str, ...], ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
-from batchmill.cli import INTERRUPTED, data, words
+from batchmill.cli import INTERRUPTED, data, text, words
 from batchmill.cli.house import in_market, listening
 from batchmill.cli.recipe import Asked, asks_for_a_recipe, check, describe, recipe, target
 from batchmill.cli.screen import PlainLines, screen
@@ -86,7 +86,7 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
     from batchmill.wiring import web_for
 
     named, blobs = market.named(asked.model, asked.lane), Nowhere()
-    limits = market.limits(named.provider)
+    limits = market.limits(named.provider, named.lane)
 
     def work() -> "Cutting":
         source = describe(asked, blobs, f"{KEPT}stdin")
@@ -107,18 +107,25 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
         return INTERRUPTED
     finally:
         shown.close()
-    found = quote(cutting, named.provider, named.lane, named.model, asked.max_tokens)
+    found = quote(
+        cutting, named.provider, named.lane, named.model, asked.max_tokens, limits.requests_min
+    )
     if json:
         click.echo(data.page(_as_data(found)))
     else:
         for line in words.columns(_facts(found, named), indent=2):
             click.echo(line)
+        if found.live_rows:
+            sentence = text.through_live(found.live_rows, named.provider, limits.requests_min)
+            click.echo(f"\n  {sentence}")
     return 0
 
 
 def _as_data(found: "Quote") -> dict[str, Any]:
     return {
         "rows": found.rows,
+        "left_out": found.left_out,
+        "live_rows": found.live_rows,
         "size_bytes": found.size_bytes,
         "input_tokens": found.input_tokens,
         "output_tokens_max": found.output_tokens_max,
@@ -134,6 +141,7 @@ def _facts(found: "Quote", named: "Named") -> list[tuple[str, str]]:
     facts = [
         ("model", f"{found.provider}/{found.model} · {found.lane} lane · {named.spec.title}"),
         ("rows", words.number(found.rows)),
+        *_left_out(found.left_out),
         ("size", f"{words.size(found.size_bytes)} of requests"),
         ("tokens in", f"about {words.number(found.input_tokens)}, estimated from bytes"),
         (
@@ -146,3 +154,8 @@ def _facts(found: "Quote", named: "Named") -> list[tuple[str, str]]:
         first = words.shorten(found.first_body.decode("utf-8", "replace"), 300)
         facts.append(("first row", first))
     return facts
+
+
+def _left_out(rows: int) -> list[tuple[str, str]]:
+    of = f"{words.plural(rows, 'more row')} whose image cannot be read"
+    return [("left out", of)] if rows else []

@@ -49,6 +49,7 @@ def run_command(name: str, detach: bool, json: bool, shards: bool, **flags: Any)
             draft = await _draft(house, stop, asked, shown, name)
             if asked.force:
                 may_replace(draft.batch, house.blobs)  # said once, and good for a `resume` too
+            _tell_of_live_rows(house, draft, shown)
             batch = await house.creator.accept(draft)
             if detach:
                 return await _leave(house, batch.id, shown)
@@ -105,6 +106,18 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
     except BaseException:
         house.rows.drop(batch_id)  # what standard input left behind
         raise
+
+
+def _tell_of_live_rows(house: "House", draft: "Draft", shown: Screen) -> None:
+    """Say before anything is bought what is bought at another price than one would think."""
+    from batchmill.cli import text
+    from batchmill.core import plan
+    from batchmill.core.rowset import rows_of
+
+    batch, left_out = draft.batch, rows_of(draft.cutting.unusable.keys())
+    fewest = house.market.limits(batch.provider, batch.lane).requests_min
+    if batch.lane == "batch" and (rows := plan.too_few(draft.ranges, fewest, left_out)):
+        shown.say(text.through_live(rows, batch.provider, fewest))
 
 
 async def _leave(house: "House", batch_id: str, shown: Screen) -> int:

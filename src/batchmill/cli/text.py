@@ -132,6 +132,15 @@ def _whereabouts(shard: Shard) -> str:
     return "upstream" if shard.upstream_id is not None else "here"
 
 
+def through_live(rows: int, provider: str, fewest: int) -> str:
+    """Say which rows are too few for a batch, and what comes of it."""
+    go = "goes" if rows == 1 else "go"
+    return (
+        f"{words.plural(rows, 'row')} {go} through the live lane, at list price: a batch of "
+        f"{provider} takes no fewer than {words.number(fewest)}."
+    )
+
+
 def held(batch: "Batch") -> str:
     """Return the provider's words, and what to do."""
     return (

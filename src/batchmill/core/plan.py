@@ -41,6 +41,12 @@ def first_shards(
     ]
 
 
+def too_few(ranges: Iterable[Range], requests_min: int, left_out: RowSet = NO_ROWS) -> int:
+    """Return how many rows of a freshly cut table are too few for a batch, and go live."""
+    counts = (len(row_range(r.start, r.count) - left_out) for r in ranges)
+    return sum(count for count in counts if lane_for("batch", count, requests_min) == "live")
+
+
 def left_out_shard(batch: Batch, ranges: Sequence[Range], rows: RowSet) -> Shard:
     """Return the shard of the rows that nobody is offered; it settles as it is made."""
     n = max(r.n for r in ranges) + 1

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from batchmill.core import plan
+from batchmill.core.rowset import row_range, rows_of
 from batchmill.ports import Cutting
 
 #: English prose comes to about four bytes a token; other scripts to fewer (2 to 4). The estimate
@@ -13,7 +15,9 @@ BYTES_PER_TOKEN = 4.0
 class Quote:
     """What would be sent."""
 
-    rows: int
+    rows: int  #: without those left out
+    left_out: int  #: rows whose image cannot be read
+    live_rows: int  #: rows that are too few for a batch, and go through the live lane
     size_bytes: int
     input_tokens: int  #: estimated from bytes
     output_tokens_max: int | None  #: None where nothing bounds the answers
@@ -24,13 +28,25 @@ class Quote:
     first_body: bytes
 
 
-def quote(cutting: Cutting, provider: str, lane: str, model: str, max_tokens: int | None) -> Quote:
+def quote(
+    cutting: Cutting,
+    provider: str,
+    lane: str,
+    model: str,
+    max_tokens: int | None,
+    requests_min: int = 1,
+) -> Quote:
+    left_out = rows_of(cutting.unusable.keys())
+    rows = cutting.rows - len(left_out)
+    fewest = requests_min if lane == "batch" else 1
     return Quote(
-        rows=cutting.rows,
+        rows=rows,
+        left_out=len(left_out),
+        live_rows=plan.too_few(cutting.ranges, fewest, left_out),
         size_bytes=cutting.size_bytes,
         input_tokens=round(cutting.size_bytes / BYTES_PER_TOKEN),
-        output_tokens_max=None if max_tokens is None else max_tokens * cutting.rows,
-        shards=len(cutting.ranges),
+        output_tokens_max=None if max_tokens is None else max_tokens * rows,
+        shards=sum(bool(row_range(r.start, r.count) - left_out) for r in cutting.ranges),
         provider=provider,
         lane=lane,
         model=model,

@@ -1,0 +1,66 @@
+"""A quote, and the beginning of a run, say what of a table is bought, and in which lane."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command, write_table
+
+from batchmill.providers import LIVE_TERMS, sim
+
+ASKED = ("--prompt", "Say {{ title }}")
+PNG = b"\x89PNG\r\n\x1a\nrest"
+
+
+@pytest.fixture
+def at_least_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated vendor takes no batch of fewer than five rows."""
+    limits = replace(sim.PROVIDER.limits, requests_min=5)
+    monkeypatch.setattr(sim, "PROVIDER", replace(sim.PROVIDER, limits=limits))
+
+
+def test_a_quote_cuts_as_its_lane_does(here: Path, call: Command) -> None:
+    # given: a table with a row that a live call takes, and a batch with its smaller bound does not
+    (here / "big.csv").write_text("title\n" + "x" * 80 + "\n")
+    batch = replace(sim.PROVIDER.limits, request_bytes_max=50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sim, "PROVIDER", replace(sim.PROVIDER, limits=batch, live=LIVE_TERMS))
+        asked = ("quote", "big.csv", "--model", "sim/echo", *ASKED, "--json")
+
+        assert call(*asked).status != 0
+        told = call(*asked, "--lane", "live")
+
+    assert (told.status, told.json["rows"], told.json["lane"]) == (0, 1, "live")
+
+
+@pytest.mark.usefixtures("at_least_five")
+def test_rows_that_are_too_few_for_a_batch_are_said_to_go_live_at_list_price(
+    here: Path, call: Command
+) -> None:
+    write_table(here / "few.csv", 4)
+    words = "4 rows go through the live lane, at list price: a batch of sim takes no fewer than 5."
+
+    asked = ("few.csv", "--model", "sim/echo", *ASKED)
+    assert call("quote", *asked, "--json").json["live_rows"] == 4
+    assert words in call("quote", *asked).out
+    assert words in call("run", *asked).err
+
+
+@pytest.mark.usefixtures("at_least_five")
+def test_enough_rows_and_rows_asked_for_live_are_no_news(here: Path, call: Command) -> None:
+    assert call("quote", "t.csv", "--model", "sim/echo", *ASKED, "--json").json["live_rows"] == 0
+    write_table(here / "few.csv", 4)
+    told = call("quote", "few.csv", "--model", "sim/echo", *ASKED, "--lane", "live")
+    assert (told.status, "list price" in told.out) == (0, False)
+
+
+def test_rows_that_are_left_out_are_counted_apart(here: Path, call: Command) -> None:
+    (here / "i.png").write_bytes(PNG)
+    (here / "i.csv").write_text("i\ni.png\ngone.png\ni.png\n")
+    asked = ("quote", "i.csv", "--model", "sim/echo", "--prompt", "?", "--image", "i")
+    asked = (*asked, "--skip-bad-images", "--max-tokens", "10")
+
+    told = call(*asked, "--json").json
+
+    assert (told["rows"], told["left_out"], told["output_tokens_max"]) == (2, 1, 20)
+    assert "1 more row whose image cannot be read" in call(*asked).out

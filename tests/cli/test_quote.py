@@ -64,3 +64,17 @@ def test_rows_that_are_left_out_are_counted_apart(here: Path, call: Command) -> 
 
     assert (told["rows"], told["left_out"], told["output_tokens_max"]) == (2, 1, 20)
     assert "1 more row whose image cannot be read" in call(*asked).out
+
+
+def test_rows_that_were_left_out_are_not_said_to_be_worth_another_offer(
+    here: Path, call: Command
+) -> None:
+    (here / "i.png").write_bytes(PNG)
+    (here / "i.csv").write_text("i\ni.png\ngone.png\n")
+    asked = ("--model", "sim/echo", "--prompt", "?", "--image", "i", "--skip-bad-images")
+
+    told = call("run", "i.csv", *asked)
+
+    assert "invalid_media 1" in told.out
+    assert "Offer them again" not in told.out
+    assert told.out.rstrip().endswith("mend table or flags, and run it again.")

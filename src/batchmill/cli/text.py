@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from batchmill.cli import spending, waits, words
 from batchmill.cli.pace import Pace
 from batchmill.core.failure import POLICIES, Failure
+from batchmill.core.plan import LEFT_OUT
 from batchmill.core.shard import Shard, State
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def receipt(view: "View", out: str | None, speed: str = "") -> list[str]:
 
 def what_helps(view: "View") -> list[str]:
     """Say which command brings further the rows that did not succeed."""
-    id, failed = view.batch.id, view.counts.failures
+    id, failed = view.batch.id, _can_be_sent(view)
     if Failure.DEADLINE in failed or (Failure.EXPIRED in failed and view.batch.deadline):
         return ["  The window was over: run the table again with a longer --window."]
     lines: list[str] = []
@@ -215,3 +216,13 @@ def what_helps(view: "View") -> list[str]:
         more = f"batchmill retry {id} --class truncated --max-tokens N"
         lines.append(f"  Let the truncated answers be longer: {more}")
     return lines or ["  Unchanged they would fail again: mend table or flags, and run it again."]
+
+
+def _can_be_sent(view: "View") -> "dict[Failure, int]":
+    """Return the failed rows by class, without those that were left out: no retry sends them."""
+    failed = dict(view.counts.failures)
+    for shard in view.shards:
+        if shard.kept == LEFT_OUT:
+            for failure, rows in shard.tally.failed.items():
+                failed[failure] = failed.get(failure, 0) - len(rows)
+    return {failure: n for failure, n in failed.items() if n > 0}

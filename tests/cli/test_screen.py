@@ -236,6 +236,15 @@ def test_the_display_shows_the_newest_trouble() -> None:
     assert "that is why" in drawn(noted(0, "long " * 20 + "that is why"))
 
 
+def test_why_a_batch_was_held_is_no_news_once_that_is_ended_but_is_if_it_comes_back() -> None:
+    from batchmill.cli.waits import Notes
+
+    notes = Notes(over="the key is wrong")
+    assert notes.current(noted(0, "the key is wrong", "b is slow")) == ["b is slow"]
+    assert notes.current(noted(1, "", "")) == []
+    assert notes.current(noted(2, "the key is wrong")) == ["the key is wrong"]
+
+
 def again(*, due_at: float, **facts: object) -> View:
     """Forty-four rows, of which five failed and wait."""
     failed = facts.pop("failed", {Failure.SERVER: row_range(3, 5)})

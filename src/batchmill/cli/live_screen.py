@@ -39,11 +39,13 @@ class LiveScreen:
 
     every_s = 0.2
 
-    def __init__(self, *, each_shard: bool = False, console: Console | None = None) -> None:
+    def __init__(
+        self, *, each_shard: bool = False, console: Console | None = None, over: str = ""
+    ) -> None:
         self.each_shard = each_shard
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=False)
         self.pace = Pace()
-        self._notes = waits.Notes()
+        self._notes = waits.Notes(over)
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
 

@@ -64,8 +64,9 @@ def resume_command(batch: str, json: bool, shards: bool, output: str | None, for
         from batchmill.service.plan import resume
 
         batch_id = await find(house.store, batch)
+        held = (await house.store.batch(batch_id)).held
         await resume(house.store, batch_id)
-        shown = screen(json=json, each_shard=shards)
+        shown = screen(json=json, each_shard=shards, over=held)
         return await _finish(house, stop, batch_id, shown, output=output, force=force)
 
     _refuse_two_on_stdout(json, output)
@@ -109,7 +110,8 @@ def retry_command(
 
         batch_id = await find(house.store, batch)
         chosen = [Failure(name) for name in classes] or None
-        fewest = house.market.limits((await house.store.batch(batch_id)).provider).requests_min
+        before = await house.store.batch(batch_id)
+        fewest = house.market.limits(before.provider).requests_min
         rows = await retry(
             house.store,
             house.clock,
@@ -125,7 +127,7 @@ def retry_command(
         if detach:
             click.echo(f"Go on with it: batchmill resume {batch_id}", err=True)
             return 0
-        shown = screen(json=asked["json"], each_shard=asked["shards"])
+        shown = screen(json=asked["json"], each_shard=asked["shards"], over=before.held)
         return await _finish(
             house, stop, batch_id, shown, output=asked["output"], force=asked["force"]
         )

@@ -39,15 +39,17 @@ class Screen(Protocol):
     def close(self) -> None: ...
 
 
-def screen(*, json: bool = False, each_shard: bool = False, quiet: bool = False) -> Screen:
-    """Return the screen for where our output goes."""
+def screen(
+    *, json: bool = False, each_shard: bool = False, quiet: bool = False, over: str = ""
+) -> Screen:
+    """Return the screen for where our output goes; *over* is why the batch was held until now."""
     if json:
         return JsonLines(each_shard=each_shard)
     if sys.stderr.isatty() and not quiet:
         from batchmill.cli.live_screen import LiveScreen
 
-        return LiveScreen(each_shard=each_shard)
-    return PlainLines(each_shard=each_shard)
+        return LiveScreen(each_shard=each_shard, over=over)
+    return PlainLines(each_shard=each_shard, over=over)
 
 
 #: What a note may take of a log; whole pages of a proxy come as words, too.
@@ -59,7 +61,9 @@ class PlainLines:
 
     every_s = 0.5
 
-    def __init__(self, *, each_shard: bool = False, news_every_s: float = 5.0) -> None:
+    def __init__(
+        self, *, each_shard: bool = False, news_every_s: float = 5.0, over: str = ""
+    ) -> None:
         self.each_shard = each_shard
         self.news_every_s = news_every_s
         self.pace = Pace()
@@ -67,7 +71,7 @@ class PlainLines:
         self._told: object = None
         self._shards: dict[str, str] = {}
         self._written: str | None = None
-        self._notes = waits.Notes()
+        self._notes = waits.Notes(over)
         self._noted: set[str] = set()
         self._noted_at: float | None = None
 

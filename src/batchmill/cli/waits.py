@@ -46,7 +46,9 @@ def same_trouble(note: str) -> str:
 class Notes:
     """What is noted on the shards at work, in the order in which it came up."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: str = "") -> None:
+        """*over*: words of a hold that was just ended; shards repeat them until they move on."""
+        self._over = same_trouble(over)
         self._order: dict[str, int] = {}
         self._next = 0
 
@@ -59,6 +61,8 @@ class Notes:
             for s in view.shards
             if s.note and s.state is not State.SETTLED
         }
+        if found.pop(self._over, None) is None:
+            self._over = ""
         # What was over and comes back is new again.
         self._order = {key: at for key, at in self._order.items() if key in found}
         for key in found:

@@ -191,6 +191,19 @@ async def test_a_token_service_that_cannot_be_reached_is_not_the_accounts_fault(
         await found.credentials()
 
 
+def test_a_key_of_bedrocks_own_is_all_that_the_live_lane_needs_but_for_the_region(
+    bare: Path,
+) -> None:
+    def missing(lane: str, key: str | None, **options: Any) -> str:
+        knobs = Knobs(base_url="", key=key, lane=lane, options=options)
+        return providers.spec("bedrock").ready(knobs) or ""
+
+    assert missing("live", _aws.BEARER, region="us-east-1") == ""
+    assert missing("live", _aws.BEARER) == "set region (or AWS_REGION)"
+    assert "AWS credentials" in missing("live", None, region="us-east-1")
+    assert "AWS credentials" in missing("batch", _aws.BEARER, **WHOLE)
+
+
 # -- settings --------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,12 @@ def ready(knobs: Knobs) -> str | None:
     if batches and find_spec("obstore") is None:
         own.append("the package obstore (pip install 'batchmill[s3]')")
     profile, region = knobs.options.get("profile"), knobs.options.get("region")
-    own += lacking(str(profile) if profile else None, str(region) if region else None)
+    own += lacking(
+        str(profile) if profile else None,
+        str(region) if region else None,
+        # A key of Bedrock's own does for its calls; the bucket of a batch does not know it.
+        signs=batches or not (knobs.key or "").strip(),
+    )
     return f"set {', '.join(own)}" if own else None
 
 

@@ -179,8 +179,14 @@ def _typed(body: bytes, kind: str) -> bytes:
         return _encode({"__type": kind, "message": body.decode(errors="replace")})
 
 
-def lacking(profile: str | None, region: str | None, name: str = "") -> list[str]:
-    """Return what is missing on this machine, in words. Asks no server, so it may miss a thing."""
+def lacking(
+    profile: str | None, region: str | None, name: str = "", *, signs: bool = True
+) -> list[str]:
+    """
+    Return what is missing on this machine, in words. Asks no server, so it may miss a thing.
+
+    Where nothing is signed (*signs*), a region is enough.
+    """
     if find_spec("botocore") is None:
         return ["the package botocore (pip install 'batchmill[bedrock]')"]
     try:
@@ -190,7 +196,7 @@ def lacking(profile: str | None, region: str | None, name: str = "") -> list[str
     missing: list[str] = []
     if not (region or region_of(session)):
         missing.append("region (or AWS_REGION)")
-    if not _has_credentials(session):
+    if signs and not _has_credentials(session):
         missing.append(f"AWS credentials ({HOW_TO})")
     return missing
 

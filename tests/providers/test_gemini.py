@@ -25,7 +25,7 @@ from batchmill.errors import (
 from batchmill.providers import gemini as provider
 
 House = tuple[Desk, FakeGemini]
-INPUTS = ("inline", "file")
+INPUTS = ("auto", "file")
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_the_row_that_asks_nothing_is_found_by_looking(house: House) -> No
 async def test_a_bad_row_that_refuses_the_whole_call_fails_alone_in_a_file(
     tmp_path: Path,
 ) -> None:
-    async with desk("gemini", tmp_path, fake=FakeGemini(), input="inline") as at:
+    async with desk("gemini", tmp_path, fake=FakeGemini(), input="auto") as at:
         assert at.fake is not None
         odd = at.fake.body("x") | {"temperature": 1}
         many = offer(at, bodies=[at.fake.body("a"), odd])
@@ -302,7 +302,9 @@ async def test_a_wrong_key_holds_the_batch_though_it_is_a_400(tmp_path: Path) ->
             assert "AIza-wrong" not in str(refused.value)
 
 
-@pytest.mark.parametrize("options", [{"api_version": "../v1"}, {"input": "pigeon"}, {"speed": 9}])
+@pytest.mark.parametrize(
+    "options", [{"api_version": "../v1"}, {"input": "pigeon"}, {"input": "inline"}, {"speed": 9}]
+)
 async def test_odd_settings_are_told(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
         async with desk("gemini", tmp_path, fake=FakeGemini(), **options):
@@ -332,7 +334,7 @@ async def test_the_live_lane_has_vectors_too(tmp_path: Path) -> None:
 
 async def test_a_whole_call_that_finds_no_such_place_blames_no_row(tmp_path: Path) -> None:
     fake = FakeGemini()
-    async with desk("gemini", tmp_path, fake=fake, input="inline") as at:
+    async with desk("gemini", tmp_path, fake=fake, input="auto") as at:
         ready = await at.prepared(offer(at, "one", "two"))
         fake.weather.instead["create"] = [404]
         with pytest.raises(ProviderRefused) as refused:

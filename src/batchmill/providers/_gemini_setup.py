@@ -14,8 +14,9 @@ from batchmill.providers.live import HttpEndpoint, LiveProvider, concurrency_of,
 from batchmill.wire import gemini, google
 
 OPTIONS: Final = ("api_version", "input", "concurrency")
-INLINE: Final = "inline"
-INPUTS: Final = ("auto", INLINE, "file")
+INLINE: Final = "inline"  #: the reference of an input that needs no file
+#: How rows travel. Whether they fit the creating call is not for a person to promise.
+INPUTS: Final = ("auto", "file")
 
 
 class GeminiEndpoint(HttpEndpoint):

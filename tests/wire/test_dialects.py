@@ -229,6 +229,7 @@ def test_the_limit_of_an_answer_has_the_name_the_model_wants(model: str, name: s
         ("anthropic.messages", "claude-opus-4-8", {"thinking_tokens": 2000}, "thinking_tokens: .* efforts"),
         ("anthropic.messages", "claude-opus-4-5", {"effort": "max"}, "reasoning_effort: .* low, medium, high"),
         ("anthropic.messages", "claude-haiku-4-5", {"effort": "high", "max_tokens": 99}, "max_tokens: 99"),
+        ("mistral.chat", "m", {"temperature": 1.6}, "temperature: mistral.chat takes 0 to 1.5"),
         ("anthropic.messages", "m", {"temperature": 1.5}, "temperature: .* 0 to 1"),
         ("gemini.generate", "gemini-2.5-flash", {"effort": "max"}, "reasoning_effort: gemini-2.5"),
         ("gemini.generate", "gemini-3-pro", {"effort": "none"}, "reasoning_effort: gemini-3-pro"),

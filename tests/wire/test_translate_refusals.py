@@ -166,6 +166,7 @@ def test_a_body_in_its_own_dialect_changes_nothing_but_its_model() -> None:
         ("openai.chat", b'{"model":"m","messages":[{"content":"x"}]}', r"messages\[0\].role"),
         ("openai.chat", b'{"model":"m","messages":[{"role":"user","content":[{}]}]}', r"content\[0\].type"),
         ("openai.chat", b'{"model":"m","temperature":"hot","messages":[]}', "temperature: expected a number"),
+        ("mistral.chat", b'{"model":"m","temperature":1.6,"messages":[{"role":"user","content":"x"}]}', "0 to 1.5"),
         ("openai.chat", b'{"model":"m","temperature":3,"messages":[{"role":"user","content":"x"}]}', "0 to 2"),
         ("openai.chat", b'{"model":"m","max_tokens":0,"messages":[{"role":"user","content":"x"}]}', "1 or more"),
         ("openai.responses", b'{"model":"m"}', "input: is missing"),

@@ -38,6 +38,11 @@ from batchmill.wire.dialects import (
 from batchmill.wire.dialects._fields import UNREADABLE, decoded
 from batchmill.wire.dialects._models import wants_completion_tokens
 
+#: The highest temperature, where it is not 2.
+_HOTTEST: Mapping[str, float] = MappingProxyType(
+    {ANTHROPIC_MESSAGES: 1, BEDROCK_CONVERSE: 1, MISTRAL_CHAT: mistral_chat.HOTTEST}
+)
+
 _encode = msgspec.json.Encoder().encode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -227,7 +232,7 @@ def complaint(dialect: str, body: bytes) -> str:
         return "messages: there are none."
     if asked.max_tokens is not None and asked.max_tokens < 1:
         return f"max_tokens: must be 1 or more, not {asked.max_tokens}."
-    hottest = 1 if dialect in {ANTHROPIC_MESSAGES, BEDROCK_CONVERSE} else 2
+    hottest = _HOTTEST.get(dialect, 2)
     if asked.temperature is not None and not 0 <= asked.temperature <= hottest:
         return f"temperature: must be 0 to {hottest}, not {asked.temperature}."
     if asked.top_p is not None and not 0 <= asked.top_p <= 1:

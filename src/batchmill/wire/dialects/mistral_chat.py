@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from batchmill.core.request import MISTRAL_CHAT
+from batchmill.errors import InvalidRequest
 from batchmill.wire import hub
 from batchmill.wire.dialects import _shape
 from batchmill.wire.dialects._fields import Fields, fitting_id, lacks, refused
@@ -16,6 +17,9 @@ from batchmill.wire.dialects.openai_chat import link_of, read_image
 from batchmill.wire.hub import Answer, Chat, Document, Text, Thinking
 
 MAX_TOKENS = (("max_tokens",),)
+
+#: The highest temperature: the vendor's check of an uploaded file refuses more.
+HOTTEST = 1.5
 
 _CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
 
@@ -57,6 +61,8 @@ def read_request(body: dict[str, Any], lost: list[str]) -> Chat:
 def write_request(chat: Chat) -> dict[str, Any]:
     """Return the body; raise `InvalidRequest` naming what cannot be said in it."""
     lacks(chat, MISTRAL_CHAT, ("user", "thinking_tokens"))
+    if chat.temperature is not None and chat.temperature > HOTTEST:
+        raise InvalidRequest(f"temperature: {MISTRAL_CHAT} takes 0 to {HOTTEST}.")
     body: dict[str, Any] = {"model": chat.model, "messages": _shape.write_messages(chat, WAYS)}
     if chat.schema is not None:
         named = _shape.write_schema(chat.schema)

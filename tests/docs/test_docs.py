@@ -139,3 +139,13 @@ def test_every_error_is_on_its_page_and_in_the_tree_it_opens_with() -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_page_on_python_names_all_that_run_takes() -> None:
+    import inspect
+
+    import batchmill
+
+    page = (ROOT / "docs" / "python.md").read_text()
+    missing = [name for name in inspect.signature(batchmill.run).parameters if name not in page]
+    assert missing == []

@@ -25,7 +25,7 @@ from batchmill.providers._http import AiohttpClient
 
 NAMES = providers.names()
 LANES = [(name, lane) for name in NAMES for lane in providers.spec(name).lanes]
-VERBS = ("prepare", "submit", "find", "check", "cancel")
+VERBS = ("prepare", "submit", "find", "check", "cancel", "tidy", "probe")
 ROWS = 3
 
 #: What a provider is told so that it can be tried on this machine, beside a `base_url`: that of its
@@ -206,7 +206,7 @@ def test_a_key_is_named_by_its_variable(name: str) -> None:
     assert variable is None or re.fullmatch(r"[A-Z][A-Z0-9_]+", variable)
 
 
-async def test_there_are_six_verbs(trial: Trial) -> None:
+async def test_there_are_eight_verbs(trial: Trial) -> None:
     for verb in VERBS:
         assert inspect.iscoroutinefunction(getattr(trial.provider, verb)), verb
     assert inspect.isasyncgenfunction(trial.provider.results)

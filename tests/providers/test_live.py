@@ -1,4 +1,4 @@
-"""A live endpoint as a provider: the six verbs, cancelling, and what a kill leaves."""
+"""A live endpoint as a provider: the verbs, cancelling, and what a kill leaves."""
 
 import asyncio
 import os

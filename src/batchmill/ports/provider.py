@@ -42,7 +42,7 @@ Found = Accepted | NotThere | CannotTell
 
 class Provider(Protocol):
     """
-    Somebody who takes a shard now and gives its results later.
+    Somebody who takes a shard now and gives its results later: eight verbs.
 
     Providers translate. They never retry, sleep, or know about batches. Errors leave as
     `ProviderError`s; an answer that is not a clear yes or a clear no is `ProviderSilent`.

@@ -101,7 +101,7 @@ class HttpEndpoint:
 
 
 class LiveProvider:
-    """The six verbs over a dispatcher and a folder of ledgers."""
+    """The verbs over a dispatcher and a folder of ledgers."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ async def _go_on(_: str) -> None:
 
 class SimProvider:
     """
-    The six verbs in front of a `Shelf`, which is the vendor and survives us.
+    The verbs in front of a `Shelf`, which is the vendor and survives us.
 
     *pause* is awaited before and after every atomic effect, so that a simulation may let the
     process die, or another one act, in between.
@@ -81,7 +81,7 @@ class SimProvider:
         self._pause = pause
         self._pid = pid
 
-    # -- the six verbs ------------------------------------------------------------------
+    # -- the verbs ----------------------------------------------------------------------
 
     async def prepare(self, offer: Offer) -> str:
         await self._arrive("prepare", offer)

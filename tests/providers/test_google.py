@@ -16,7 +16,7 @@ from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import Request
 from batchmill.errors import ProviderBroke, ProviderBusy, ProviderRefused, ProviderSilent
 from batchmill.ports import Offer
-from batchmill.providers import _google, _vertex_setup
+from batchmill.providers import _google, _lines, _vertex_setup
 from batchmill.wire import gemini, google
 
 LINE = b'{"key":"b-%d","error":{"code":3,"message":"bad"}}\n'
@@ -30,7 +30,8 @@ async def read(*chunks: bytes) -> list[list[Result]]:
     def parse(line: bytes) -> Result:
         return gemini.parse_line(line, "gemini.generate")
 
-    return [some async for some in _google.told(body(), parse, gemini.salvaged, "files/x")]
+    found = _lines.results_of(body(), parse, _google.LINE_BYTES_MAX, "files/x", gemini.salvaged)
+    return [some async for some in found]
 
 
 async def test_results_come_in_chunks_bounded_by_rows_and_by_bytes(
@@ -39,7 +40,7 @@ async def test_results_come_in_chunks_bounded_by_rows_and_by_bytes(
     many = [b"".join(LINE % (1000 * n + row) for row in range(1000)) for n in range(10)]
 
     assert [len(some) for some in await read(*many)] == [4000, 4000, 2000]
-    monkeypatch.setattr(_google, "CHUNK_BYTES", 100_000)
+    monkeypatch.setattr(_lines, "CHUNK_BYTES", 100_000)
     assert [len(some) for some in await read(*many)] == [2000] * 5
 
 
@@ -51,7 +52,7 @@ async def test_a_bad_line_in_the_middle_loses_no_other() -> None:
 
 
 async def test_half_a_line_at_the_end_is_a_body_that_broke_off() -> None:
-    with pytest.raises(ProviderSilent, match="broke off"):
+    with pytest.raises(ProviderSilent, match="breaks off"):
         await read(LINE % 1, b'{"key":"b-2","resp')
     assert await read((LINE % 1).rstrip()) != []  # the last line feed is nobody's due
 

@@ -1,24 +1,18 @@
 """What Gemini's own API and Vertex have in common: refusals, result lines, rows never run."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result
-from batchmill.errors import ProviderBroke, ProviderSilent
 from batchmill.ports import Offer
 from batchmill.providers._rest import Words
-from batchmill.providers._spool import lines
 from batchmill.providers._unrun import refused
 from batchmill.wire import google
 
-T = TypeVar("T")
-
-CHUNK_ROWS: Final = 4_000
-CHUNK_BYTES: Final = 8 << 20
 #: Answers may hold images; nothing of a line that is longer could be kept in a cell.
 LINE_BYTES_MAX: Final = 256 << 20
 CLOCKS_DIFFER_S: Final = 3600.0
@@ -40,54 +34,6 @@ def words_of(error: google.Status) -> Words:
     """Return what an error says of a batch: one that is too large is cut again."""
     too_large = google.PAYLOAD in error.message.lower()
     return Words(Failure.NOT_RUN if too_large else google.failure_of(error), error.words)
-
-
-async def told(
-    chunks: AsyncIterator[bytes],
-    parse: Callable[[bytes], T],
-    salvage: Callable[[bytes], T | None],
-    what: str,
-) -> AsyncIterator[list[T]]:
-    """
-    Yield what *parse* reads in the lines of a body, some thousand or some megabytes at a time.
-
-    A line that cannot be read is salvaged as a failed row, or left out: its row is missing then.
-    As the last one, and without a line feed, it was cut off: `ProviderSilent`.
-    """
-    found: list[T] = []
-    size, cut, ending = 0, False, _Ending()
-    try:
-        async for some in lines(ending.of(chunks), LINE_BYTES_MAX):
-            for line in some:
-                size += len(line)
-                try:
-                    cut = False
-                    found.append(parse(line))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    cut = not isinstance(error, msgspec.ValidationError)
-                    if (result := salvage(line)) is not None:
-                        found.append(result)
-            if len(found) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                yield found
-                found, size = [], 0
-    except ValueError as error:
-        raise ProviderBroke(f"{what} has {error}") from error
-    if cut and not ending.fed:
-        raise ProviderSilent(f"{what} broke off in the middle of a line")
-    if found:
-        yield found
-
-
-class _Ending:
-    """Remembers whether a body ended with a line feed."""
-
-    fed = True
-
-    async def of(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if chunk:
-                self.fed = chunk.endswith(b"\n")
-            yield chunk
 
 
 async def unrun(

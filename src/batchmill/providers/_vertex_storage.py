@@ -9,7 +9,8 @@ from batchmill.errors import ProviderBusy, ProviderGone
 from batchmill.ports import Clock, Offer
 from batchmill.providers._bigquery import BigQuery
 from batchmill.providers._buckets import Bucket, Entry
-from batchmill.providers._google import FRESH_S, told, unix
+from batchmill.providers._google import FRESH_S, LINE_BYTES_MAX, unix
+from batchmill.providers._lines import results_of
 from batchmill.providers._rest import text, whole
 from batchmill.providers._spool import spooled
 from batchmill.wire import gemini
@@ -80,7 +81,7 @@ class InBucket:
         for key in await self._files(job, offer):
             twice = "incremental" in key  # the same rows, written while the job was running
             chunks, url = self._bucket.chunks(key), self._bucket.url(key)
-            async for echoes in told(chunks, parse, salvaged, url):
+            async for echoes in results_of(chunks, parse, LINE_BYTES_MAX, url, salvaged):
                 yield twice, echoes
 
     async def _files(self, job: Job, offer: Offer) -> list[str]:

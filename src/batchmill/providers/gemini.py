@@ -27,7 +27,15 @@ from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _gemini_setup as setup
 from batchmill.providers._gemini_files import GeminiFiles, quoted
-from batchmill.providers._google import CLOCKS_DIFFER_S, FRESH_S, reads, told, unix, unrun
+from batchmill.providers._google import (
+    CLOCKS_DIFFER_S,
+    FRESH_S,
+    LINE_BYTES_MAX,
+    reads,
+    unix,
+    unrun,
+)
+from batchmill.providers._lines import results_of
 from batchmill.providers._rest import Rest, objects, text
 from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import young
@@ -274,13 +282,17 @@ class GeminiProvider:
             return gemini.parse_line(line, offer.dialect)
 
         if not batch.results_file:
-            async for found in told(_lines(batch), parse, gemini.salvaged, batch.name):
+            async for found in results_of(
+                _lines(batch), parse, LINE_BYTES_MAX, batch.name, gemini.salvaged
+            ):
                 yield found
             return
         try:
             async with self._files.download(batch.results_file) as body:
                 chunks = body.chunks()
-                async for found in told(chunks, parse, gemini.salvaged, batch.results_file):
+                async for found in results_of(
+                    chunks, parse, LINE_BYTES_MAX, batch.results_file, gemini.salvaged
+                ):
                     yield found
         except (ProviderGone, ProviderRefused) as no:
             if getattr(no, "failure", Failure.INVALID_MEDIA) != Failure.INVALID_MEDIA:

@@ -6,9 +6,9 @@ from typing import Any
 
 from batchmill.core.request import ANTHROPIC_MESSAGES
 from batchmill.wire import hub
+from batchmill.wire.dialects._answers import blocks, uncached, unforced
 from batchmill.wire.dialects._fields import (
     Fields,
-    as_arguments,
     as_object,
     as_text,
     fitting_id,
@@ -227,9 +227,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
     found = Fields(body, [])
     parts = read_blocks(found, "content")
     finish = _ENDS.get(found.text("stop_reason"), hub.STOP)
-    if [p.name for p in parts if isinstance(p, ToolCall)] == [hub.ANSWER_TOOL]:
-        parts = tuple(Text(p.arguments) if isinstance(p, ToolCall) else p for p in parts)
-        finish = hub.STOP if finish == hub.TOOL_CALLS else finish
+    parts, finish = unforced(parts, finish)
     usage = found.inner("usage")
     return Answer(
         id=found.text("id"),
@@ -255,29 +253,21 @@ def _read_usage(found: Fields) -> hub.Usage:
 
 def write_answer(answer: Answer) -> dict[str, Any]:
     """Return a message."""
-    blocks: list[dict[str, Any]] = []
-    for said in answer.parts:
-        if isinstance(said, ToolCall):
-            blocks.append(_write_call(said, as_arguments(said.arguments)))
-        elif isinstance(said, Thinking):
-            blocks.append(_write_thinking(said))
-        elif isinstance(said, Text):
-            blocks.append(part(said))
+    said = blocks(answer, part, _write_thinking, _write_call)
     refusal = {"type": "refusal", "category": None, "explanation": answer.refusal or None}
     body: dict[str, Any] = {
         "id": answer.id,
         "type": "message",
         "role": "assistant",
         "model": answer.model,
-        "content": blocks,
+        "content": said,
         "stop_reason": _FINISHES[answer.finish],
         "stop_sequence": None,
         "stop_details": refusal if answer.finish == hub.REFUSED else None,
     }
     usage = answer.usage or hub.Usage()  # the vendor's clients insist on it
-    new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
     body["usage"] = {
-        "input_tokens": max(0, new),
+        "input_tokens": uncached(usage),
         "cache_creation_input_tokens": usage.cache_written_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.output_tokens,

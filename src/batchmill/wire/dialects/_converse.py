@@ -6,9 +6,9 @@ from typing import Any
 
 from batchmill.core.request import BEDROCK_CONVERSE
 from batchmill.wire import hub
+from batchmill.wire.dialects._answers import blocks, uncached, unforced
 from batchmill.wire.dialects._fields import (
     Fields,
-    as_arguments,
     as_object,
     as_text,
     fitting_id,
@@ -195,9 +195,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
     message = found.loosely("output").loosely("message")
     parts = read_blocks(message, "content")
     finish = _ENDS.get(found.text("stopReason"), hub.STOP)
-    if [p.name for p in parts if isinstance(p, ToolCall)] == [hub.ANSWER_TOOL]:
-        parts = tuple(Text(p.arguments) if isinstance(p, ToolCall) else p for p in parts)
-        finish = hub.STOP if finish == hub.TOOL_CALLS else finish
+    parts, finish = unforced(parts, finish)
     usage = found.inner("usage")
     return Answer(
         parts=parts, finish=finish, usage=_read_usage(usage) if usage is not None else None
@@ -216,23 +214,15 @@ def _read_usage(found: Fields) -> hub.Usage:
 
 def write_answer(answer: Answer) -> dict[str, Any]:
     """Return a response; the vendor's words of refusal are text here."""
-    content: list[dict[str, Any]] = []
-    for said in answer.parts:
-        if isinstance(said, ToolCall):
-            content.append(_write_call(said, as_arguments(said.arguments)))
-        elif isinstance(said, Thinking):
-            content.append(_write_thinking(said))
-        elif isinstance(said, Text):
-            content.append(part(said))
+    content = blocks(answer, part, _write_thinking, _write_call)
     if answer.refusal:
         content.append({"text": answer.refusal})
     usage = answer.usage or hub.Usage()  # the vendor's clients insist on it
-    new = usage.input_tokens - usage.cached_tokens - usage.cache_written_tokens
     return {
         "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": _FINISHES[answer.finish],
         "usage": {
-            "inputTokens": max(0, new),
+            "inputTokens": uncached(usage),
             "outputTokens": usage.output_tokens,
             "totalTokens": usage.input_tokens + usage.output_tokens,
             "cacheReadInputTokens": usage.cached_tokens,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchmill.wire import hub
+from batchmill.wire.dialects._answers import read_usage, write_usage
 from batchmill.wire.dialects._fields import Fields
 from batchmill.wire.hub import Answer, Text, Thinking, ToolCall
 
@@ -45,20 +46,8 @@ def read_answer(body: dict[str, Any]) -> Answer:
         parts=tuple(parts),
         refusal=refusal,
         finish=finish,
-        usage=_read_usage(usage) if usage is not None else None,
+        usage=read_usage(usage, "input", "output") if usage is not None else None,
         created=found.count("created_at") or None,
-    )
-
-
-def _read_usage(found: Fields) -> hub.Usage:
-    taken = found.loosely("input_tokens_details")
-    given = found.loosely("output_tokens_details")
-    return hub.Usage(
-        input_tokens=found.count("input_tokens"),
-        output_tokens=found.count("output_tokens"),
-        cached_tokens=taken.count("cached_tokens"),
-        cache_written_tokens=taken.count("cache_write_tokens"),
-        reasoning_tokens=given.count("reasoning_tokens"),
     )
 
 
@@ -81,17 +70,8 @@ def write_answer(answer: Answer) -> dict[str, Any]:
         "tool_choice": "auto",
         "tools": [],
     }
-    if (usage := answer.usage) is not None:
-        body["usage"] = {
-            "input_tokens": usage.input_tokens,
-            "input_tokens_details": {
-                "cached_tokens": usage.cached_tokens,
-                "cache_write_tokens": usage.cache_written_tokens,
-            },
-            "output_tokens": usage.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-            "total_tokens": usage.input_tokens + usage.output_tokens,
-        }
+    if answer.usage is not None:
+        body["usage"] = write_usage(answer.usage, "input", "output")
     return body
 
 

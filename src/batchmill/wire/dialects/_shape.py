@@ -6,8 +6,12 @@ from typing import Any
 
 from batchmill.errors import InvalidRequest
 from batchmill.wire import hub
+from batchmill.wire.dialects._answers import read_usage, write_usage
 from batchmill.wire.dialects._fields import Fields, as_text, refused
 from batchmill.wire.hub import Answer, Chat, Text, Thinking, Tool, ToolCall, ToolChoice, Turn
+
+#: What the tokens of the two sides are called.
+TOKENS = ("prompt", "completion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,62 @@ class Ways:
     required: str  #: what "a tool must be called" is called
     call_id: Callable[[str], str] = str
     system_roles: tuple[str, ...] = ("system",)
+
+
+# ---------------------------------------------------------------------------------------- requests
+
+
+def read_chat(found: Fields, ways: Ways, **own: Any) -> Chat:
+    """Read the fields that both have; *own* are those that are called otherwise, or are alone."""
+    system, turns = read_messages(found, ways)
+    schema, json = read_format(found)
+    chat = Chat(
+        model=found.text("model"),
+        system=system,
+        turns=turns,
+        tools=read_tools(found),
+        tool_choice=read_tool_choice(found),
+        parallel_tools=found.flag("parallel_tool_calls"),
+        schema=schema,
+        json=json,
+        temperature=found.number("temperature"),
+        top_p=found.number("top_p"),
+        stop=found.texts("stop"),
+        frequency_penalty=found.number("frequency_penalty"),
+        presence_penalty=found.number("presence_penalty"),
+        effort=found.one_of("reasoning_effort", hub.EFFORTS),
+        metadata=found.labels("metadata"),
+        **own,
+    )
+    found.end()
+    return chat
+
+
+def write_chat(chat: Chat, ways: Ways, **own: Any) -> dict[str, Any]:
+    """Return a body; *own* are the fields that are called otherwise, or are alone there."""
+    body: dict[str, Any] = {"model": chat.model, "messages": write_messages(chat, ways)}
+    if chat.schema is not None:
+        named = write_schema(chat.schema)
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    elif chat.json:
+        body["response_format"] = {"type": "json_object"}
+    if chat.tools:
+        body["tools"] = list(map(write_tool, chat.tools))
+    if chat.tool_choice is not None:
+        body["tool_choice"] = write_tool_choice(chat.tool_choice, ways)
+    if chat.stop:
+        body["stop"] = list(chat.stop)
+    said: dict[str, Any] = {
+        **own,
+        "parallel_tool_calls": chat.parallel_tools,
+        "temperature": chat.temperature,
+        "top_p": chat.top_p,
+        "frequency_penalty": chat.frequency_penalty,
+        "presence_penalty": chat.presence_penalty,
+        "reasoning_effort": chat.effort or None,
+        "metadata": dict(chat.metadata) or None,
+    }
+    return body | {name: value for name, value in said.items() if value is not None}
 
 
 # ---------------------------------------------------------------------------------------- messages
@@ -299,20 +359,8 @@ def read_answer(body: dict[str, Any], ways: Ways) -> Answer:
         parts=tuple(parts),
         refusal=refusal,
         finish=hub.REFUSED if refusal else finish,
-        usage=_usage(usage) if usage is not None else None,
+        usage=read_usage(usage, *TOKENS) if usage is not None else None,
         created=found.count("created") or None,
-    )
-
-
-def _usage(found: Fields) -> hub.Usage:
-    taken = found.loosely("prompt_tokens_details")
-    given = found.loosely("completion_tokens_details")
-    return hub.Usage(
-        input_tokens=found.count("prompt_tokens"),
-        output_tokens=found.count("completion_tokens"),
-        cached_tokens=taken.count("cached_tokens"),
-        cache_written_tokens=taken.count("cache_write_tokens"),
-        reasoning_tokens=given.count("reasoning_tokens"),
     )
 
 
@@ -335,18 +383,5 @@ def write_answer(answer: Answer, ways: Ways) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
     }
     if answer.usage is not None:
-        body["usage"] = write_usage(answer.usage)
+        body["usage"] = write_usage(answer.usage, *TOKENS)
     return body
-
-
-def write_usage(usage: hub.Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_written_tokens,
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }

@@ -12,8 +12,9 @@ from batchmill.core.request import MISTRAL_CHAT
 from batchmill.errors import InvalidRequest
 from batchmill.wire import hub
 from batchmill.wire.dialects import _shape
+from batchmill.wire.dialects._answers import write_usage
 from batchmill.wire.dialects._fields import Fields, fitting_id, lacks, refused
-from batchmill.wire.dialects.openai_chat import link_of, read_image
+from batchmill.wire.dialects.openai_chat import image_part, read_image, read_image_part
 from batchmill.wire.hub import Answer, Chat, Document, Text, Thinking
 
 MAX_TOKENS = (("max_tokens",),)
@@ -32,30 +33,13 @@ def read_request(body: dict[str, Any], lost: list[str]) -> Chat:
     found.neutral("safe_prompt", False)
     found.neutral("logprobs", False)
     found.value("prompt_cache_key")  # where the vendor caches by itself
-    system, turns = _shape.read_messages(found, WAYS)
-    schema, json = _shape.read_format(found)
-    chat = Chat(
-        model=found.text("model"),
-        system=system,
-        turns=turns,
-        tools=_shape.read_tools(found),
-        tool_choice=_shape.read_tool_choice(found),
-        parallel_tools=found.flag("parallel_tool_calls"),
-        schema=schema,
-        json=json,
+    return _shape.read_chat(
+        found,
+        WAYS,
         max_tokens=found.whole("max_tokens"),
-        temperature=found.number("temperature"),
-        top_p=found.number("top_p"),
         top_k=found.whole("top_k"),
-        stop=found.texts("stop"),
         seed=found.whole("random_seed"),
-        frequency_penalty=found.number("frequency_penalty"),
-        presence_penalty=found.number("presence_penalty"),
-        effort=found.one_of("reasoning_effort", hub.EFFORTS),
-        metadata=found.labels("metadata"),
     )
-    found.end()
-    return chat
 
 
 def write_request(chat: Chat) -> dict[str, Any]:
@@ -63,31 +47,9 @@ def write_request(chat: Chat) -> dict[str, Any]:
     lacks(chat, MISTRAL_CHAT, ("user", "thinking_tokens"))
     if chat.temperature is not None and chat.temperature > HOTTEST:
         raise InvalidRequest(f"temperature: {MISTRAL_CHAT} takes 0 to {HOTTEST}.")
-    body: dict[str, Any] = {"model": chat.model, "messages": _shape.write_messages(chat, WAYS)}
-    if chat.schema is not None:
-        named = _shape.write_schema(chat.schema)
-        body["response_format"] = {"type": "json_schema", "json_schema": named}
-    elif chat.json:
-        body["response_format"] = {"type": "json_object"}
-    if chat.tools:
-        body["tools"] = list(map(_shape.write_tool, chat.tools))
-    if chat.tool_choice is not None:
-        body["tool_choice"] = _shape.write_tool_choice(chat.tool_choice, WAYS)
-    if chat.stop:
-        body["stop"] = list(chat.stop)
-    said: dict[str, Any] = {
-        "max_tokens": chat.max_tokens,
-        "temperature": chat.temperature,
-        "top_p": chat.top_p,
-        "top_k": chat.top_k,
-        "random_seed": chat.seed,
-        "frequency_penalty": chat.frequency_penalty,
-        "presence_penalty": chat.presence_penalty,
-        "parallel_tool_calls": chat.parallel_tools,
-        "reasoning_effort": chat.effort or None,
-        "metadata": dict(chat.metadata) or None,
-    }
-    return body | {name: value for name, value in said.items() if value is not None}
+    return _shape.write_chat(
+        chat, WAYS, max_tokens=chat.max_tokens, top_k=chat.top_k, random_seed=chat.seed
+    )
 
 
 def part(media: hub.Media | Text) -> dict[str, Any]:
@@ -100,10 +62,7 @@ def part(media: hub.Media | Text) -> dict[str, Any]:
             raise refused("document", MISTRAL_CHAT, f"takes only http(s) links, not {url}")
         named = {"document_name": media.name} if media.name else {}
         return {"type": "document_url", "document_url": url, **named}
-    image: dict[str, Any] = {"url": link_of(media, MISTRAL_CHAT)}
-    if media.detail:
-        image["detail"] = media.detail
-    return {"type": "image_url", "image_url": image}
+    return image_part(media, MISTRAL_CHAT)
 
 
 def _read_part(found: Fields) -> hub.Part:
@@ -113,10 +72,7 @@ def _read_part(found: Fields) -> hub.Part:
     if kind == "image_url":
         if isinstance(found.left.get("image_url"), str):
             return read_image(found.text("image_url"))
-        inner = found.needed_inner("image_url")
-        image = read_image(inner.needed_text("url"), inner.text("detail"))
-        inner.end()
-        return image
+        return read_image_part(found)
     if kind == "document_url":
         url, name = found.needed_text("document_url"), found.text("document_name")
         data = hub.data_url(url)
@@ -139,7 +95,9 @@ def read_answer(body: dict[str, Any]) -> Answer:
 def write_answer(answer: Answer) -> dict[str, Any]:
     """Return a chat completion; thoughts are a chunk of its content here."""
     body = _shape.write_answer(answer, WAYS)
-    body.setdefault("usage", _shape.write_usage(hub.Usage()))  # the vendor's clients insist on it
+    body.setdefault(
+        "usage", write_usage(hub.Usage(), *_shape.TOKENS)
+    )  # the vendor's clients insist on it
     message = body["choices"][0]["message"]
     if message.pop("refusal"):
         body["choices"][0]["finish_reason"] = "error"

@@ -37,61 +37,24 @@ def read_request(body: dict[str, Any], lost: list[str]) -> Chat:
     # Where and how long the vendor caches by itself: it changes no answer.
     for name in ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"):
         found.value(name)
-    system, turns = _shape.read_messages(found, WAYS)
-    schema, json = _shape.read_format(found)
     older = found.whole("max_tokens")
     newer = found.whole("max_completion_tokens")
-    chat = Chat(
-        model=found.text("model"),
-        system=system,
-        turns=turns,
-        tools=_shape.read_tools(found),
-        tool_choice=_shape.read_tool_choice(found),
-        parallel_tools=found.flag("parallel_tool_calls"),
-        schema=schema,
-        json=json,
+    return _shape.read_chat(
+        found,
+        WAYS,
         max_tokens=older if newer is None else newer,
-        temperature=found.number("temperature"),
-        top_p=found.number("top_p"),
-        stop=found.texts("stop"),
         seed=found.whole("seed"),
-        frequency_penalty=found.number("frequency_penalty"),
-        presence_penalty=found.number("presence_penalty"),
-        effort=found.one_of("reasoning_effort", hub.EFFORTS),
         user=found.text("user") or found.text("safety_identifier"),
-        metadata=found.labels("metadata"),
     )
-    found.end()
-    return chat
 
 
 def write_request(chat: Chat) -> dict[str, Any]:
     """Return the body; raise `InvalidRequest` naming what cannot be said in it."""
     lacks(chat, OPENAI_CHAT, ("top_k", "thinking_tokens"))
     check_samples(chat, _SAMPLING)
-    body: dict[str, Any] = {"model": chat.model, "messages": _shape.write_messages(chat, WAYS)}
-    if chat.max_tokens is not None:
-        newer = wants_completion_tokens(chat.model)
-        body["max_completion_tokens" if newer else "max_tokens"] = chat.max_tokens
-    if chat.schema is not None:
-        named = _shape.write_schema(chat.schema)
-        body["response_format"] = {"type": "json_schema", "json_schema": named}
-    elif chat.json:
-        body["response_format"] = {"type": "json_object"}
-    if chat.tools:
-        body["tools"] = list(map(_shape.write_tool, chat.tools))
-    if chat.tool_choice is not None:
-        body["tool_choice"] = _shape.write_tool_choice(chat.tool_choice, WAYS)
-    if chat.stop:
-        body["stop"] = list(chat.stop)
-    said: dict[str, Any] = {
-        "parallel_tool_calls": chat.parallel_tools,
-        **{name: getattr(chat, name) for name in (*_SAMPLING, "seed")},
-        "reasoning_effort": chat.effort or None,
-        "user": chat.user or None,
-        "metadata": dict(chat.metadata) or None,
-    }
-    return body | {name: value for name, value in said.items() if value is not None}
+    newer = wants_completion_tokens(chat.model)
+    limit = {"max_completion_tokens" if newer else "max_tokens": chat.max_tokens}
+    return _shape.write_chat(chat, WAYS, **limit, seed=chat.seed, user=chat.user or None)
 
 
 def check_samples(chat: Chat, names: tuple[str, ...]) -> None:
@@ -113,7 +76,12 @@ def part(media: hub.Media | Text) -> dict[str, Any]:
             raise refused("document", OPENAI_CHAT, f"takes no link to a document ({media.url})")
         url = f"data:{media.media_type};base64,{media.data}"
         return {"type": "file", "file": {"filename": media.name or NAMELESS, "file_data": url}}
-    image: dict[str, Any] = {"url": link_of(media, OPENAI_CHAT)}
+    return image_part(media, OPENAI_CHAT)
+
+
+def image_part(media: Image, dialect: str) -> dict[str, Any]:
+    """Return a picture as OpenAI's and Mistral's chats have it."""
+    image: dict[str, Any] = {"url": link_of(media, dialect)}
     if media.detail:
         image["detail"] = media.detail
     return {"type": "image_url", "image_url": image}
@@ -134,10 +102,7 @@ def _read_part(found: Fields) -> hub.Part:
     if kind == "text":
         return Text(found.needed_text("text"))
     if kind == "image_url":
-        inner = found.needed_inner("image_url")
-        image = read_image(inner.needed_text("url"), inner.text("detail"))
-        inner.end()
-        return image
+        return read_image_part(found)
     if kind == "file" and (file := found.inner("file")) is not None and file.has("file_data"):
         name, data = file.text("filename"), hub.data_url(file.needed_text("file_data"))
         file.end()
@@ -147,6 +112,13 @@ def _read_part(found: Fields) -> hub.Part:
     found.lose(kind)
     found.left = {}
     return Text("")
+
+
+def read_image_part(found: Fields) -> Image:
+    inner = found.needed_inner("image_url")
+    image = read_image(inner.needed_text("url"), inner.text("detail"))
+    inner.end()
+    return image
 
 
 def read_image(url: str, detail: str = "") -> Image:

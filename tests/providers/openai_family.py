@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from tests.fakes import fake as new_fake
 from tests.fakes.vendor import FakeVendor
 
@@ -131,3 +132,28 @@ async def desk(
         if (close := getattr(provider, "aclose", None)) is not None:
             stack.push_async_callback(close)
         yield Desk(provider, fake, model or (fake.model if fake else "m"), clock)
+
+
+def shop_at(name: str) -> Any:
+    """Make the fixture `shop`: a provider in front of the fixture `vendor`, which is its fake."""
+
+    @pytest.fixture
+    async def shop(vendor: FakeVendor, tmp_path: Path) -> AsyncIterator[Desk]:
+        async with desk(name, tmp_path, fake=vendor) as made:
+            yield made
+
+    return shop
+
+
+def house_at(name: str, made: type[FakeVendor]) -> Any:
+    """Make the fixture `house`: a provider and its fake, which in the end has seen no mistake."""
+
+    @pytest.fixture
+    async def house(tmp_path: Path) -> AsyncIterator[tuple[Desk, FakeVendor]]:
+        fake = made()
+        async with desk(name, tmp_path, fake=fake) as opened:
+            yield opened, fake
+        assert fake.complaints == []
+        assert fake.unknown == []
+
+    return house

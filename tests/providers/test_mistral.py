@@ -1,13 +1,12 @@
 """What is particular to Mistral: files looked at when uploaded, marks, endings, two result files."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.mistral import FakeMistral
-from tests.providers.openai_family import SHARD, Desk, desk
+from tests.providers.openai_family import SHARD, Desk, desk, shop_at
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome
@@ -29,10 +28,7 @@ async def vendor() -> FakeMistral:
     return FakeMistral()
 
 
-@pytest.fixture
-async def shop(vendor: FakeMistral, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk("mistral", tmp_path, fake=vendor) as made:
-        yield made
+shop = shop_at("mistral")
 
 
 def offer(shop: Desk, *texts: str, **more: Any) -> Offer:

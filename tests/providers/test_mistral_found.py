@@ -1,13 +1,11 @@
 """How Mistral's jobs are found again, and when they are believed to be gone."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.mistral import FakeMistral
-from tests.providers.openai_family import SHARD, Desk, desk
+from tests.providers.openai_family import SHARD, Desk, shop_at
 
 from batchmill.core.request import MISTRAL_CHAT
 from batchmill.core.shard import Accepted, NotThere
@@ -21,10 +19,7 @@ async def vendor() -> FakeMistral:
     return FakeMistral()
 
 
-@pytest.fixture
-async def shop(vendor: FakeMistral, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk("mistral", tmp_path, fake=vendor) as made:
-        yield made
+shop = shop_at("mistral")
 
 
 def offer(shop: Desk, *texts: str, **more: Any) -> Offer:

@@ -1,15 +1,13 @@
 """What is particular to OpenAI's Files and Batches, against a fake that is as strict as they are."""
 
 import dataclasses
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from tests.fakes._openai_rows import ROW_ERRORS, UNRUN
 from tests.fakes.openai import FakeOpenAI
-from tests.providers.openai_family import SHARD, Desk, desk
+from tests.providers.openai_family import SHARD, Desk, house_at
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Usage
@@ -21,14 +19,7 @@ from batchmill.errors import (
     ProviderRefused,
 )
 
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[tuple[Desk, FakeOpenAI]]:
-    fake = FakeOpenAI()
-    async with desk("openai", tmp_path, fake=fake) as opened:
-        yield opened, fake
-    assert fake.complaints == []
-    assert fake.unknown == []
+house = house_at("openai", FakeOpenAI)
 
 
 House = tuple[Desk, FakeOpenAI]

@@ -2,13 +2,12 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.openai import FakeOpenAI
-from tests.providers.openai_family import Desk, desk
+from tests.providers.openai_family import Desk, desk, house_at
 
 from batchmill.core.failure import Failure
 from batchmill.errors import (
@@ -19,14 +18,7 @@ from batchmill.errors import (
     ProviderSilent,
 )
 
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[tuple[Desk, FakeOpenAI]]:
-    fake = FakeOpenAI()
-    async with desk("openai", tmp_path, fake=fake) as opened:
-        yield opened, fake
-    assert fake.complaints == []
-    assert fake.unknown == []
+house = house_at("openai", FakeOpenAI)
 
 
 House = tuple[Desk, FakeOpenAI]

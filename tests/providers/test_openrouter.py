@@ -1,12 +1,11 @@
 """What is particular to OpenRouter: all in one call, results inside, no mark, no cancel."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes.openrouter import FakeOpenRouter
-from tests.providers.openai_family import SHARD, Desk, desk
+from tests.providers.openai_family import SHARD, Desk, desk, shop_at
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome
@@ -24,10 +23,7 @@ async def vendor() -> FakeOpenRouter:
     return FakeOpenRouter()
 
 
-@pytest.fixture
-async def shop(vendor: FakeOpenRouter, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk("openrouter", tmp_path, fake=vendor) as made:
-        yield made
+shop = shop_at("openrouter")
 
 
 async def test_what_a_batch_is_for_comes_before_its_requests(

@@ -1,12 +1,11 @@
 """Which batches of OpenRouter are taken for ours: what is found, believed to be gone, or deleted."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.fakes.openrouter import FakeOpenRouter
-from tests.providers.openai_family import Desk, desk
+from tests.providers.openai_family import Desk, desk, shop_at
 from tests.providers.vendor_town import ROWS, VendorTown, all_well
 
 from batchmill.core.shard import Accepted, CannotTell, NotOurs, NotThere, State
@@ -18,10 +17,7 @@ async def vendor() -> FakeOpenRouter:
     return FakeOpenRouter()
 
 
-@pytest.fixture
-async def shop(vendor: FakeOpenRouter, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk("openrouter", tmp_path, fake=vendor) as made:
-        yield made
+shop = shop_at("openrouter")
 
 
 async def test_a_lone_batch_that_still_works_is_adopted_provisionally(

@@ -225,9 +225,16 @@ def test_only_what_is_left_upstream_and_certainly_ours_is_tidied_up() -> None:
 def test_a_batch_without_a_line_of_ours_is_not_proven_and_left_alone() -> None:
     provisional = planned(state=State.COLLECTING, upstream_id="up", provisional=True)
     unproven = life.Collected("k", Tally(failed={Failure.MISSING: ROWS}))
-    proven = life.Collected("k", Tally(succeeded=1, failed={Failure.MISSING: rows_of([1, 2])}))
+    proven = life.Collected("k", Tally(succeeded=1, failed={Failure.SERVER: rows_of([1, 2])}))
     assert not advance(provisional, unproven).open
     assert next_command(advance(provisional, proven), 0.0) is Command.TIDY
+
+
+def test_what_may_hold_a_paid_answer_is_left_upstream() -> None:
+    collecting = planned(state=State.COLLECTING, ref="f", upstream_id="up")
+    short = life.Collected("k", Tally(succeeded=2, failed={Failure.MISSING: rows_of([2])}))
+    assert not advance(collecting, short).open
+    assert not advance(collecting, life.Vanished("404")).open
 
 
 def test_trouble_with_tidying_up_changes_no_word_about_the_batch() -> None:

@@ -1,6 +1,7 @@
 """The verbs, one promise at a time, over doubles in memory."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.service.town import Town
 
 from batchmill.core.batch import Status
 from batchmill.core.failure import Failure
+from batchmill.core.outcome import Result
 from batchmill.core.shard import State
 from batchmill.errors import (
     Conflict,
@@ -22,10 +24,12 @@ from batchmill.errors import (
     ProviderSilent,
 )
 from batchmill.ports import Offer
+from batchmill.providers._sim_shelf import Sale
 from batchmill.providers._sim_weather import Faults
 from batchmill.rows.blobs import open_blobs
 from batchmill.rows.segments import Segments
 from batchmill.service import plan
+from batchmill.service.advance import GONE_LOOKS
 from batchmill.service.cancel import cancel
 from batchmill.service.sweep import sweep
 
@@ -116,7 +120,7 @@ async def test_a_missing_key_holds_the_batch_too() -> None:
 
 async def test_what_was_deleted_upstream_is_bought_again_only_with_consent() -> None:
     town = Town(rows=2)
-    town.fails("check", ProviderGone("past retention"))
+    town.fails("check", *[ProviderGone("past retention")] * (GONE_LOOKS + 1))
     batch = await town.batch()
     view = await town.finished(batch)
     assert view.counts.failures == {Failure.MISSING: 2}
@@ -124,6 +128,35 @@ async def test_what_was_deleted_upstream_is_bought_again_only_with_consent() -> 
     again = await town.finished(batch)
     assert again.counts.succeeded == 2
     assert len(town.shelf.sales()) == 2
+
+
+async def test_a_passing_404_gives_nothing_up() -> None:
+    town = Town(rows=2)
+    town.fails("check", *[ProviderGone("404")] * GONE_LOOKS)
+    batch = await town.batch()
+    began = town.clock.now()
+    view = await town.finished(batch)
+    assert view.counts.succeeded == 2
+    assert len(town.shelf.sales()) == 1
+    assert town.clock.now() - began > 600, "it is looked for again over a long time"
+
+
+async def test_files_that_hold_less_than_was_sold_are_fetched_again_before_anything_is_bought() -> (
+    None
+):
+    town = Town(rows=2)
+    real, short = town.provider.answered, {"left": 2}
+
+    def answered(sale: Sale, offer: Offer) -> Iterator[list[Result]]:
+        for chunk in real(sale, offer):
+            cut = short["left"] > 0
+            short["left"] -= 1
+            yield chunk[:1] if cut else chunk
+
+    town.provider.answered = answered
+    view = await town.finished(await town.batch())
+    assert view.counts.succeeded == 2
+    assert len(town.shelf.sales()) == 1
 
 
 async def test_a_late_answer_is_adopted_and_a_second_one_rings_the_alarm() -> None:

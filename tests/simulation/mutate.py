@@ -54,7 +54,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         )
     ],
     "write the intent after the call": [
-        (ADVANCE, "        shard = await self.store.record(shard, intent, now)\n", ""),
+        (ADVANCE, "shard = await self.store.record(shard, intent, now, account=supplier.account)", "pass"),
         (
             ADVANCE,
             "upstream_id = await supplier.provider.submit(offer)\n",
@@ -153,6 +153,9 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
             "    (State.SETTLED, Tidied): State.SETTLED,"),
         ),
         (SHARD, "return replace(shard, tidied=True, trouble=0)", "return replace(shard, tidied=True, trouble=1)"),
+    ],
+    "let two creates of one account be in doubt": [
+        (ADVANCE, "intent, now, account=supplier.account)", "intent, now)")
     ],
     "leave everything upstream": [
         (SHARD, "return Command.TIDY if due and shard.untidy else None", "return None")

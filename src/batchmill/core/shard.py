@@ -251,9 +251,15 @@ class Shard:
 
     @property
     def untidy(self) -> bool:
-        """Whether something of a settled shard may be left upstream that is certainly its own."""
+        """
+        Whether something of a settled shard may be left upstream that is certainly its own.
+
+        Where rows are missing, their answers may lie there still: nothing of it is removed.
+        """
         left = self.ref is not None or self.upstream_id is not None
-        return self.state is State.SETTLED and left and not self.tidied and not self.provisional
+        whole = Failure.MISSING not in self.tally.failed
+        done = self.state is State.SETTLED and not self.tidied
+        return done and left and whole and not self.provisional
 
     @property
     def open(self) -> bool:
@@ -316,7 +322,8 @@ def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table
         case Dropped(failure):
             return _done(shard, Tally(failed={failure: shard.rows}), "")
         case Vanished(reason):
-            return _done(shard, Tally(failed={Failure.MISSING: shard.rows}), reason)
+            missing = Tally(failed={Failure.MISSING: shard.rows})
+            return replace(_done(shard, missing, reason), tidied=True)
         case Tidied():
             return replace(shard, tidied=True, trouble=0)
 

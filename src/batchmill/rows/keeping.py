@@ -95,6 +95,8 @@ class Keeper:
                 self._bins.append(_Bin(wanted, ResultFile(blobs, key)))
                 self._starts.append(origin.start)
         self._seen = BitMap()
+        self._failed: dict[int, Result] = {}  # not written yet: an answer may still come
+        self._failed_bytes = 0
         self._count = Count()
         self._aside = _Aside(blobs, aside_key(batch.id, name))
 
@@ -107,6 +109,11 @@ class Keeper:
             rows, results = self._sifted(results)
         if self._judge is not None:
             results = [self._judged(r) for r in results]
+        if any(r.outcome is not Outcome.SUCCEEDED for r in results):
+            rows, results = self._held_back(rows, results)
+        self._take(rows, results)
+
+    def _take(self, rows: Sequence[int], results: Sequence[Result]) -> None:
         if len(self._bins) == 1:
             self._put(self._bins[0], rows, results)
         else:
@@ -116,6 +123,7 @@ class Keeper:
 
     def close(self) -> Kept:
         """Write what waits and what is missing; only now are the segments there."""
+        self._let_go()
         foreign, duplicate = self._aside.foreign, self._aside.duplicate
         # Somebody else's batch, adopted by mistake: nothing of it is kept. A batch that certainly
         # is ours and names none of our rows is another matter: all of them are missing.
@@ -142,6 +150,27 @@ class Keeper:
             with suppress(Exception):  # the first trouble is the one to tell
                 file.abandon(reason)
 
+    def _held_back(
+        self, rows: Sequence[int], results: Sequence[Result]
+    ) -> tuple[list[int], list[Result]]:
+        """Return what succeeded; the rest waits, as some vendors tell an error before an answer."""
+        good: tuple[list[int], list[Result]] = ([], [])
+        for row, result in zip(rows, results, strict=True):
+            if result.outcome is Outcome.SUCCEEDED:
+                good[0].append(row)
+                good[1].append(result)
+            else:
+                self._failed[row] = result
+                self._failed_bytes += len(result.body) + len(result.answer or "") + 600
+        if self._failed_bytes > WAITING_BYTES:
+            self._let_go()
+        return good
+
+    def _let_go(self) -> None:
+        failed, self._failed, self._failed_bytes = self._failed, {}, 0
+        if failed:
+            self._take(list(failed), list(failed.values()))
+
     def _fresh(self, results: Sequence[Result]) -> list[int] | None:
         """
         Return the rows if every result is for a row of ours that had none yet; else None.
@@ -167,14 +196,25 @@ class Keeper:
         """Return what is ours and the first of its row; put everything else aside."""
         rows: list[int] = []
         kept: list[Result] = []
+        failed: dict[int, int] = {}  # of these rows: where in `kept`
         for result in results:
             row = row_of(result.custom_id, self._shard.id)
             if row is None or row >= 1 << 32 or row not in self._shard.rows:
                 self._aside.add(result, foreign=True)
+            elif row in self._failed and result.outcome is Outcome.SUCCEEDED:
+                self._aside.add(self._failed.pop(row), foreign=False)
+                rows.append(row)
+                kept.append(result)
+            elif row in failed and result.outcome is Outcome.SUCCEEDED:
+                at = failed.pop(row)
+                self._aside.add(kept[at], foreign=False)
+                kept[at] = result
             elif row in self._seen:
                 self._aside.add(result, foreign=False)
             else:
                 self._seen.add(row)
+                if result.outcome is not Outcome.SUCCEEDED:
+                    failed[row] = len(kept)
                 rows.append(row)
                 kept.append(result)
         return rows, kept

@@ -53,7 +53,7 @@ from batchmill.errors import (
     UserError,
 )
 from batchmill.ports import Clock, Ids, Offer, Pricing, Rows, Store, Supplier, Suppliers
-from batchmill.service.heard import Heard, expired
+from batchmill.service.heard import Heard, expired, too_few
 from batchmill.service.room import Quotas
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,11 @@ DOUBT_WAIT_MAX_S = 30.0
 
 #: What cannot be tidied up after so many tries stays; nobody is kept waiting for it.
 TIDY_MAX = 8
+
+#: A vendor's 404 for what it sold is believed after so many looks, over hours; and that its files
+#: hold fewer rows than it counts itself, after so many more downloads.
+GONE_LOOKS = 8
+SHORT_LOOKS = 3
 
 #: Ours, and never caught: going on would only hide them.
 BUGS = (AssertionError, IllegalTransition, Overtaken)
@@ -201,7 +206,8 @@ class Advancer:
         try:
             return await self._call(command, shard, batch, supplier), ""
         except ProviderGone as gone:
-            if shard.state in (State.IN_PROGRESS, State.CANCELLING, State.COLLECTING):
+            bought = shard.state in (State.IN_PROGRESS, State.CANCELLING, State.COLLECTING)
+            if bought and shard.trouble >= GONE_LOOKS:
                 return Vanished(_words(gone)), ""
             return self._later(shard, gone), ""
         except ProviderRefused as refusal:
@@ -267,6 +273,8 @@ class Advancer:
             return NotOurs(self.clock.now() + supplier.find_after_s)
         told = kept.tally.succeeded + sum(len(rows) for rows in kept.tally.failed.values())
         assert told == len(shard.rows), f"{shard.id}: {told} outcomes for {len(shard.rows)} rows"
+        if shard.trouble < SHORT_LOOKS and (short := too_few(shard, kept.tally)):
+            raise ProviderBroke(f"{shard.provider}: {short}")
         self.quotas.learn(batch, shard, heard.quota)
         return Collected(kept.name, kept.tally, heard.account)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result
+from batchmill.core.shard import Shard, Tally
 
 
 async def expired(
@@ -19,6 +20,29 @@ async def expired(
             else r
             for r in chunk
         ]
+
+
+def too_few(shard: Shard, tally: Tally) -> str:
+    """
+    Say how the results contradict the provider's own counts; empty where they do not.
+
+    An answer that was paid for and is not in the files now may be there at the next download.
+    """
+    failed = {failure: len(rows) for failure, rows in tally.failed.items()}
+    told = len(shard.rows) - failed.get(Failure.MISSING, 0)
+    answered = told - sum(failed.get(failure, 0) for failure in _NOT_RUN)
+    counted = shard.progress.succeeded + shard.progress.errored
+    if answered >= min(shard.progress.succeeded, len(shard.rows)) and (
+        told >= min(counted, len(shard.rows))
+    ):
+        return ""
+    return (
+        f"counts {shard.progress.succeeded:,} answers and {shard.progress.errored:,} errors, and "
+        f"its files hold {told:,} of {len(shard.rows):,} rows"
+    )
+
+
+_NOT_RUN = (Failure.EXPIRED, Failure.CANCELED, Failure.NOT_RUN)
 
 
 class Heard:

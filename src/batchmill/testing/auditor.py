@@ -298,8 +298,10 @@ def _first_lines(world: World, sale: Sale, shard: Shard) -> Mapping[int, Result]
     for chunk in world.provider.answered(sale, offer_of(shard, recipe.model, recipe.dialect)):
         for result in chunk:
             row = row_of(result.custom_id, shard.id)
-            if row is not None:
-                found.setdefault(row, result)
+            before = found.get(row) if row is not None else None
+            better = before is not None and before.failure is not None and result.failure is None
+            if row is not None and (before is None or better):
+                found[row] = result
     return found
 
 

@@ -101,6 +101,8 @@ class MemoryRows:
                     foreign += 1
                 elif row in kept:
                     duplicate += 1
+                    if kept[row].failure is not None and result.failure is None:
+                        kept[row] = result  # what was paid for is worth more than an error
                 else:
                     kept[row] = result
         # No line of anybody says nothing about whose batch it was.

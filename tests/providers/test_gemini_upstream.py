@@ -29,7 +29,7 @@ async def test_the_list_is_read_as_far_as_it_proves_something(house: House) -> N
     at, fake = house
     now = at.clock.now()
     for n in range(250):
-        fake.stranger(1, at=now - 100_000 + n)
+        fake.stranger(1, at=now - 300_000 + n)
     ready = await at.prepared(offer(at, "one"))
 
     assert await at.provider.find(ready) == NotThere()

@@ -238,10 +238,10 @@ async def test_a_batch_is_found_behind_hundreds_of_others(house: House) -> None:
     assert fake.calls["list"] == 3
 
 
-async def test_the_look_ends_an_hour_before_the_first_try(house: House) -> None:
+async def test_the_look_ends_two_days_before_the_first_try(house: House) -> None:
     at, fake = house
     for n in range(600):
-        fake.stranger(1, at=at.clock.now() - (600 - n) * 60)
+        fake.stranger(1, at=at.clock.now() - (600 - n) * 2_880)
     offer = await at.prepared(at.offer("a"))
 
     assert await at.provider.find(offer) == NotThere()

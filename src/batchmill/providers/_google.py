@@ -15,7 +15,6 @@ from batchmill.wire import google
 
 #: Answers may hold images; nothing of a line that is longer could be kept in a cell.
 LINE_BYTES_MAX: Final = 256 << 20
-CLOCKS_DIFFER_S: Final = 3600.0
 #: So long after its end a batch may still be on its way to all of the vendor's machines.
 FRESH_S: Final = 600.0
 

@@ -34,6 +34,7 @@ from batchmill.errors import (
 from batchmill.ports import Checked, Found, Offer
 from batchmill.providers import Context
 from batchmill.providers._lines import results_of
+from batchmill.providers._listing import all_older, oldest, page_of
 from batchmill.providers._openai_words import (
     ENDED,
     ENDED_AT,
@@ -44,7 +45,7 @@ from batchmill.providers._openai_words import (
     refusal,
     status_of,
 )
-from batchmill.providers._rest import Query, Rest, at, objects, text, whole
+from batchmill.providers._rest import Query, Rest, objects, text, whole
 from batchmill.providers._spool import multipart, spooled
 from batchmill.providers._unrun import YOUNG_S, refused, young
 from batchmill.wire import openai
@@ -57,7 +58,6 @@ PENDING: Final = frozenset({"pending", "running", "notrunning"})
 KEPT_S: Final = 30 * 86_400.0
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
-CLOCKS_DIFFER_S: Final = 3600.0
 #: A request of 32 MiB may be answered by as much, with its JSON escaped once more.
 LINE_BYTES_MAX: Final = 256 << 20
 
@@ -180,33 +180,28 @@ class OpenAIBatches:
 
     async def _pages(self, offer: Offer) -> AsyncIterator[list[dict[str, object]]]:
         """Yield the account's batches, newest first, as far back as ours can lie."""
-        since = (offer.submitted_at or 0.0) - CLOCKS_DIFFER_S
         seen: set[str] = set()
         after: str | None = None
         for _ in range(PAGES_MAX):
             query = self._query(limit=PAGE, after=after)
             try:
-                page = await self._rest.json("GET", "/batches", query=query)
+                page = await page_of(self._rest, "/batches", query, "data", name=self._name)
             except ProviderGone as gone:  # a list is always there, if the place is right
                 raise self._lost(f"{gone} Is base_url right? {self._surface.base_url}") from gone
-            if not isinstance(at(page, "data"), list):
-                raise ProviderBroke(f"{self._name} answered with no list of batches")
-            batches = objects(page, "data")
+            batches = page.batches
             fresh = [batch for batch in batches if text(batch, "id") not in seen]
             if fresh:
                 yield fresh
-            more = at(page, "has_more")
-            if more is False or not batches:
+            more = page.body.get("has_more")
+            if more is False or (not batches and more is None):
                 return
             # Groq's list has no word about its end, and may not know `after`: then it repeats.
             if not fresh and more is None:
                 return
             times = [whole(batch, "created_at") for batch in batches]
-            # The end is believed to be the old one only where the page itself goes that way.
-            if 0 < times[0] < since and times[0] > times[-1] and times == sorted(times)[::-1]:
+            if all_older(times, oldest(offer, self._clock.now(), page)):
                 return
-            after = text(batches[-1], "id")
-            if not fresh or not after:
+            if not fresh or not (after := text(batches[-1], "id")):
                 break
             seen.update(text(batch, "id") for batch in fresh)
         raise _Endless(f"{self._name}: its list of batches has no end")

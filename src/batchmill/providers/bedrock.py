@@ -8,7 +8,6 @@ really sends; odd cases carry their own source.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from math import ceil
 from typing import Final
@@ -18,7 +17,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, DIALECTS, Request
-from batchmill.core.shard import Accepted, NotThere, Progress
+from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
 from batchmill.errors import (
     ProviderBusy,
     ProviderGone,
@@ -30,7 +29,8 @@ from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _bedrock_output as output
 from batchmill.providers import _bedrock_setup as setup
 from batchmill.providers._buckets import Bucket
-from batchmill.providers._rest import Rest, Words, objects, text, whole
+from batchmill.providers._listing import page_of
+from batchmill.providers._rest import Rest, Words, text, whole
 from batchmill.providers._sigv4 import SignedHttp
 from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import refused, young
@@ -41,8 +41,7 @@ from batchmill.wire.translate import complaint
 
 JOBS: Final = "/model-invocation-job"
 PAGE: Final = 100
-#: Clocks differ: a job of ours may have been submitted a little before we think it was.
-EARLIER_S: Final = 3600.0
+PAGES_MAX: Final = 1_000
 
 _ENDED: Final = ("Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired")
 _RUNNING: Final = ("InProgress",)
@@ -106,19 +105,26 @@ class BedrockProvider:
             "sortOrder": "Descending",
             "maxResults": PAGE,
         }
-        if offer.submitted_at is not None:
-            since = datetime.fromtimestamp(offer.submitted_at - EARLIER_S, UTC)
-            query["submitTimeAfter"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        while True:
-            page = await self._rest.json("GET", f"{JOBS}s", query=query)
-            for job in objects(page, "invocationJobSummaries"):
+        for _ in range(PAGES_MAX):
+            page = await page_of(
+                self._rest,
+                f"{JOBS}s",
+                query,
+                "invocationJobSummaries",
+                name=self._name,
+                onward="nextToken",
+            )
+            for job in page.batches:
                 arn = text(job, "jobArn")
                 if arn and arn not in offer.strangers and _is_ours(job, offer):
                     return Accepted(arn)
-            following = text(page, "nextToken")
-            if not following or following == query.get("nextToken"):
+            following = text(page.body, "nextToken")
+            if not following:
                 return NotThere()
+            if following == query.get("nextToken"):
+                break
             query["nextToken"] = following
+        return CannotTell(0.0, f"{self._name}: its list of jobs has no end")
 
     async def check(self, offer: Offer) -> Checked:
         job = await self._job_of(offer)
@@ -222,7 +228,7 @@ class BedrockProvider:
         except (ProviderGone, ProviderRefused) as error:
             if isinstance(error, ProviderRefused) and error.failure == Failure.ACCOUNT:
                 raise
-            if young(offer, self._clock) or isinstance(await self.find(offer), Accepted):
+            if young(offer, self._clock) or not isinstance(await self.find(offer), NotThere):
                 raise ProviderBusy(str(error), retry_at=0.0) from error
             raise ProviderGone(str(error)) from error
 

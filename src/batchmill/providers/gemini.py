@@ -28,7 +28,6 @@ from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _gemini_setup as setup
 from batchmill.providers._gemini_files import GeminiFiles, quoted
 from batchmill.providers._google import (
-    CLOCKS_DIFFER_S,
     FRESH_S,
     LINE_BYTES_MAX,
     reads,
@@ -36,6 +35,7 @@ from batchmill.providers._google import (
     unrun,
 )
 from batchmill.providers._lines import results_of
+from batchmill.providers._listing import oldest, page_of
 from batchmill.providers._rest import Rest, objects, text
 from batchmill.providers._spool import spooled
 from batchmill.providers._unrun import young
@@ -175,24 +175,23 @@ class GeminiProvider:
         Its order is not documented: it is read to its end, unless every page so far has shown
         that the newest comes first, and what follows is older than the first creating call.
         """
-        since = (offer.submitted_at or 0.0) - CLOCKS_DIFFER_S
         token, before, descending = "", float("inf"), True
         for _ in range(PAGES_MAX):
-            page = await self._rest.json(
-                "GET",
-                f"/{self._version}/batches",
-                query={"pageSize": PAGE, "pageToken": token or None},
+            query = {"pageSize": PAGE, "pageToken": token or None}
+            path, field = f"/{self._version}/batches", "operations"
+            page = await page_of(
+                self._rest, path, query, field, name=self._name, onward="nextPageToken"
             )
-            batches = objects(page, "operations")
+            batches = page.batches
             yield batches
-            token = text(page, "nextPageToken")
+            token = text(page.body, "nextPageToken")
             if not token:
                 return
             for batch in batches:
                 made = unix(text(batch, "metadata", "createTime"))
                 descending = descending and 0.0 < made <= before
                 before = made
-            if descending and len(batches) > 1 and before < since:
+            if descending and len(batches) > 1 and before < oldest(offer, self._clock.now(), page):
                 return
         raise _EndlessError(f"{self._name}: its list of batches has no end")
 

@@ -8,7 +8,6 @@ call stays small, and nobody has to guess whether half of a large body arrived.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from math import ceil
 from typing import Final
@@ -24,6 +23,7 @@ from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers._left_out import Input, blamed, untold, without
 from batchmill.providers._left_out import named as named_in
 from batchmill.providers._lines import results_of
+from batchmill.providers._listing import all_older, oldest, page_of
 from batchmill.providers._rest import Query, Rest, Words, at, objects, one_line, text, whole
 from batchmill.providers._spool import multipart, spooled
 from batchmill.providers._unrun import YOUNG_S, refused, young
@@ -44,8 +44,6 @@ FILES: Final = "/v1/files"
 OPTIONS: Final = ("concurrency",)
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
-#: Clocks differ: a job may seem to be older than our first call for it.
-SLACK_S: Final = 3600.0
 HOURS: Final = 24
 HOURS_MAX: Final = 168
 
@@ -170,19 +168,20 @@ class MistralBatches:
     async def _jobs(
         self, offer: Offer, mark: Mapping[str, str]
     ) -> AsyncIterator[dict[str, object]]:
+        # Not `created_after`: our clock may be wrong, and would hide what is looked for.
         query: dict[str, str | int | None] = {"page_size": PAGE, "order_by": "-created", **mark}
-        if offer.submitted_at is not None:
-            since = datetime.fromtimestamp(offer.submitted_at - SLACK_S, UTC)
-            query["created_after"] = since.strftime("%Y-%m-%dT%H:%M:%SZ")
         seen: set[str] = set()
         for page in range(PAGES_MAX):
             asked: Query = {**query, "page": page}
-            answer = await self._rest.json("GET", JOBS, query=asked)
-            found = {text(job, "id"): job for job in objects(answer, "data")}
+            answer = await page_of(self._rest, JOBS, asked, "data", name=self._name)
+            found = {text(job, "id"): job for job in answer.batches}
             for job in found.values():
                 yield job
-            more = whole(answer, "total") > len(seen | found.keys()) or len(found) >= PAGE
-            if not found or not more:
+            total = whole(answer.body, "total")
+            more = total > len(seen | found.keys()) or len(found) >= PAGE
+            times = [whole(job, "created_at") for job in found.values()]
+            since = oldest(offer, self._clock.now(), answer)
+            if not found or not more or all_older(times, since):
                 return
             if found.keys() <= seen:
                 break

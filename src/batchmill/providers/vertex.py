@@ -21,7 +21,8 @@ from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _vertex_setup as setup
 from batchmill.providers._google import FRESH_S, unix, unrun
-from batchmill.providers._rest import objects, text, whole
+from batchmill.providers._listing import page_of
+from batchmill.providers._rest import text, whole
 from batchmill.providers._unrun import young
 from batchmill.wire import gemini, google
 from batchmill.wire.gemini import Echo
@@ -81,15 +82,20 @@ class VertexProvider:
         query = {"filter": f'display_name="{offer.shard_id}"', "pageSize": PAGE}
         token = ""
         for _ in range(PAGES_MAX):
-            page = await self._rest.json(
-                "GET", self._place.jobs, query={**query, "pageToken": token or None}
+            page = await page_of(
+                self._rest,
+                self._place.jobs,
+                {**query, "pageToken": token or None},
+                "batchPredictionJobs",
+                name=self._name,
+                onward="nextPageToken",
             )
-            for job in objects(page, "batchPredictionJobs"):
+            for job in page.batches:
                 name = text(job, "name")
                 ours = text(job, "displayName") == offer.shard_id
                 if ours and name and name not in offer.strangers:
                     return Accepted(name)
-            token = text(page, "nextPageToken")
+            token = text(page.body, "nextPageToken")
             if not token:
                 return NotThere()
         words = f"{self._name}: its list of jobs has no end"
@@ -106,6 +112,8 @@ class VertexProvider:
                 found = await self.find(offer)
             except ProviderGone as no:  # without a list, base_url may be wrong
                 raise ProviderBusy(str(no), retry_at=0.0) from gone
+            if isinstance(found, CannotTell):
+                raise ProviderBusy(f"{gone} {found.reason}", retry_at=0.0) from gone
             if isinstance(found, Accepted) and found.upstream_id == offer.upstream_id:
                 words = f"{gone} But it is in the list of jobs."
                 raise ProviderBusy(words, retry_at=0.0) from gone

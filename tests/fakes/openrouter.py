@@ -8,6 +8,7 @@ Written from the vendor's pages (as of 2026-09), from what third parties wrote d
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -279,7 +280,7 @@ class FakeOpenRouter(FakeVendor):
             "last_id": shown[-1]["id"] if shown else None,
             "has_more": len(found) > limit,
         }
-        return web.json_response(page)
+        return web.json_response(page, headers={"date": formatdate(self.now(), usegmt=True)})
 
     @operation("delete")
     async def delete(self, request: web.Request) -> web.StreamResponse:

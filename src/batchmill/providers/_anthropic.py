@@ -1,7 +1,6 @@
 """How Anthropic is spoken to, and how what it says of batches and their results is read."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -9,8 +8,9 @@ import msgspec
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Result
 from batchmill.errors import InvalidSetting
+from batchmill.ports import Offer
 from batchmill.providers import Context
-from batchmill.providers._rest import Words, text, whole
+from batchmill.providers._rest import Words, whole
 from batchmill.providers.live import HttpEndpoint, checked_base_url, known_options
 from batchmill.wire import anthropic as wire
 from batchmill.wire import anthropic_failures as failures
@@ -78,18 +78,11 @@ def reads_create(status: int, body: bytes) -> Words:
 # -- batches and their results ----------------------------------------------------------------
 
 
-def size_of(batch: Mapping[str, object]) -> int:
-    """Return how many requests a batch has: the sum of its counts, at any time."""
+def may_be(batch: Mapping[str, object], offer: Offer) -> bool:
+    """Say whether a batch is as large as ours: its counts add up to that at any time."""
     counts = batch.get("request_counts")
-    return sum(whole(counts, name) for name in counts) if isinstance(counts, dict) else 0
-
-
-def created(batch: Mapping[str, object]) -> float | None:
-    try:
-        at = datetime.fromisoformat(text(batch, "created_at"))
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    total = sum(whole(counts, name) for name in counts) if isinstance(counts, dict) else 0
+    return total in (offer.count, 0)  # 0: it does not tell
 
 
 class Ending:

@@ -8,7 +8,6 @@ was not answered is looked for by time and count, and proven by its results (`fi
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import ANTHROPIC_MESSAGES, row_of
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Progress
 from batchmill.errors import (
     ProviderBroke,
     ProviderBusy,
@@ -33,16 +32,16 @@ from batchmill.providers._anthropic import (
     OPTIONS,
     Ending,
     MessagesEndpoint,
-    created,
     headers_of,
     host,
+    may_be,
     parsed,
     reads,
     reads_create,
-    size_of,
 )
-from batchmill.providers._rest import Rest, objects, text, whole
+from batchmill.providers._rest import Rest, text, whole
 from batchmill.providers._spool import lines, spooled
+from batchmill.providers._unmarked import Listing
 from batchmill.providers._unrun import young
 from batchmill.providers.live import LiveProvider, concurrency_of
 from batchmill.wire import anthropic as wire
@@ -52,9 +51,6 @@ BATCHES: Final = "/v1/messages/batches"
 #: A creating call may carry a quarter of a gigabyte; any other is answered soon, or never.
 CREATE_S: Final = 600.0
 CONTROL_S: Final = 60.0
-#: A batch may seem to be older than its creating call by so much: two clocks are never the same.
-SKEW_S: Final = 60.0
-PAGE: Final = 100
 #: So many lines of a batch's results prove whose it is; one would do.
 PROOF: Final = 50
 LINE_BYTES_MAX: Final = 64 << 20
@@ -83,6 +79,14 @@ class AnthropicProvider:
         )
         self._creating = rest(reads=reads_create, timeout_s=knobs.timeout_s)
         self._rest = rest(reads=reads, timeout_s=min(knobs.timeout_s, CONTROL_S))
+        self._listing = Listing(
+            self._rest,
+            context.clock,
+            name=context.name,
+            path=BATCHES,
+            cursor="after_id",
+            poll_s=knobs.poll_s,
+        )
 
     async def prepare(self, offer: Offer) -> str:
         return ""  # the requests travel inside the creating call
@@ -112,24 +116,7 @@ class AnthropicProvider:
         What has ended is proven or ruled out by its own custom_ids; of what has not, a single one
         is adopted provisionally, and of several nobody can tell.
         """
-        doubtful: list[str] = []
-        async for batch in self._listed(offer):
-            upstream_id = text(batch, "id")
-            if upstream_id in offer.strangers or size_of(batch) != offer.count:
-                continue
-            proven = await self._proven(batch, offer)
-            if proven:
-                return Accepted(upstream_id)
-            if proven is None:
-                doubtful.append(upstream_id)
-        if not doubtful:
-            return NotThere()
-        if len(doubtful) == 1:
-            return Accepted(doubtful[0], provisional=True)
-        return CannotTell(
-            self._clock.now() + self._poll_s,
-            f"{self._name}: {len(doubtful)} batches may be it; their results will tell",
-        )
+        return await self._listing.find(offer, may_be, self._proven)
 
     async def check(self, offer: Offer) -> Checked:
         batch = await self._looked_at(offer)
@@ -194,48 +181,11 @@ class AnthropicProvider:
         try:
             return await self._rest.json("GET", _path(offer))
         except ProviderGone as gone:
-            async for batch in self._listed(offer):
-                if text(batch, "id") == offer.upstream_id:
-                    return batch
+            if (batch := await self._listing.entry(offer)) is not None:
+                return batch
             if young(offer, self._clock):
                 raise self._later(str(gone)) from gone
             raise
-
-    async def _listed(self, offer: Offer) -> AsyncIterator[dict[str, object]]:
-        """Yield the account's batches back to this shard's creating call, the newest first."""
-        since: float | None = None
-        after: str | None = None
-        while True:
-            query = {"limit": PAGE, "after_id": after}
-            try:
-                answer = await self._rest.call("GET", BATCHES, query=query)
-            except ProviderGone as gone:
-                if after is not None:  # where we were in it may have been deleted meanwhile
-                    raise self._later(str(gone)) from gone
-                # There is always a list, so it is the place that is wrong: a setting.
-                raise ProviderRefused(str(gone), failure=Failure.ACCOUNT) from gone
-            since = self._since(offer, answer.headers) if since is None else since
-            page = self._rest.object(answer)
-            batches = objects(page, "data")
-            recent = [one for one in batches if (at := created(one)) is None or at >= since]
-            for one in recent:
-                yield one
-            if page.get("has_more") is not True or (batches and not recent):
-                return
-            before, after = after, text(page, "last_id")
-            if after in ("", before):
-                raise ProviderBroke(f"{self._name}: the list of batches does not go on")
-
-    def _since(self, offer: Offer, headers: Mapping[str, str]) -> float:
-        """Return the vendor's time before which no batch can be this shard's."""
-        now = self._clock.now()
-        asked = now if offer.submitted_at is None else offer.submitted_at
-        try:
-            ahead_s = now - parsedate_to_datetime(headers.get("date", "")).timestamp()
-        except ValueError:
-            ahead_s = 0.0
-        # A clock that goes wrong must not hide a batch that is paid for: it would be paid again.
-        return asked - SKEW_S - max(ahead_s, 0.0)
 
     async def _proven(self, batch: Mapping[str, object], offer: Offer) -> bool | None:
         """Say whether an ended batch's own results are this shard's; None: they do not tell."""
@@ -248,7 +198,7 @@ class AnthropicProvider:
                     names += [result.custom_id for result in results]
                     if len(names) >= PROOF:
                         break
-        except ProviderGone:
+        except (ProviderGone, ProviderBroke):
             return None
         return any(row_of(name, offer.shard_id) is not None for name in names) if names else None
 
@@ -259,16 +209,19 @@ class AnthropicProvider:
         if not url.startswith(f"{self._rest.base_url}/"):
             url = f"{BATCHES}/{text(batch, 'id')}/results"
         headers = {"accept": "application/binary"}  # as its own SDK says
-        readable, ending = True, Ending()
+        told, readable, ending = False, True, Ending()
         async with self._rest.download(url, headers=headers) as found:
             try:
                 async for some in lines(ending.watched(found.chunks()), LINE_BYTES_MAX):
                     results, readable = parsed(some)
+                    told = told or bool(results)
                     yield results
             except ValueError as error:
                 raise ProviderBroke(f"{self._name}: results with {error}") from error
         if not readable and ending.last != b"\n":
             raise ProviderSilent(f"{self._name}: the results break off inside a line")
+        if not told:  # every request has a line, however it ended: this is something else
+            raise ProviderBroke(f"{self._name}: the results hold no result of any request")
 
     def _later(self, message: str) -> ProviderBusy:
         return ProviderBusy(message, retry_at=self._clock.now() + self._poll_s)

@@ -8,7 +8,6 @@ One bad row fails the whole of it a moment after it was accepted.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import Request, row_of
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Progress
 from batchmill.errors import (
     InvalidSetting,
     ProviderBroke,
@@ -32,8 +31,9 @@ from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers._elements import parts_of
 from batchmill.providers._left_out import blamed, numbered, untold
 from batchmill.providers._lines import UNREADABLE
-from batchmill.providers._rest import Rest, Words, at, objects, text, whole
+from batchmill.providers._rest import Rest, Words, at, text, whole
 from batchmill.providers._spool import spooled
+from batchmill.providers._unmarked import Listing
 from batchmill.providers._unrun import OF_A_ROW, YOUNG_S, refused, young
 from batchmill.providers.live import (
     HttpEndpoint,
@@ -50,9 +50,6 @@ OPTIONS: Final = ("concurrency", "model_suffix")
 #: A batch is sold under the name of its model's batch variant. The vendor's guide writes names
 #: without it; whoever tried was refused (2026-08-29, 2026-09-28).
 SUFFIX: Final = ":batch"
-PAGE: Final = 100
-#: Clocks differ: a batch may seem to be older than our first call for it.
-SLACK_S: Final = 3600.0
 #: A creating call carries all rows; any other is answered soon, or never.
 CREATE_S: Final = 300.0
 CONTROL_S: Final = 60.0
@@ -75,7 +72,6 @@ class OpenRouterBatches:
         self._name = context.name
         self._clock = context.clock
         self._folder = context.folder
-        self._poll_s = knobs.poll_s
         self._suffix = _suffix_of(context)
         self._made: set[str] = set()  #: ids this process was told of by their creating calls
         rest = partial(
@@ -89,6 +85,14 @@ class OpenRouterBatches:
         )
         self._creating = rest(reads=_reads_create, timeout_s=knobs.timeout_s)
         self._rest = rest(reads=_reads, timeout_s=min(knobs.timeout_s, CONTROL_S))
+        self._listing = Listing(
+            self._rest,
+            context.clock,
+            name=context.name,
+            path=BATCHES,
+            cursor="after",
+            poll_s=knobs.poll_s,
+        )
 
     # -- buying -----------------------------------------------------------------------------------
 
@@ -127,47 +131,16 @@ class OpenRouterBatches:
         provisionally, and of several nobody can tell. What ended without results bought nothing
         that could be had, and so is passed over, unless its own words name a row of ours.
         """
-        doubtful: list[str] = []
-        async for batch in self._listed(offer):
-            upstream_id = text(batch, "id")
-            if upstream_id in offer.strangers or not _may_be(batch, offer):
-                continue
-            status = text(batch, "status")
-            if status == "completed":
-                proven = await self._proven(upstream_id, offer)
-            elif status in ENDED:
-                said = text(batch, "error", "message")
-                proven = bool(wire.custom_ids_in(said, offer.shard_id))
-            else:
-                proven = None
-            if proven:
-                return Accepted(upstream_id)
-            if proven is None:
-                doubtful.append(upstream_id)
-        if not doubtful:
-            return NotThere()
-        if len(doubtful) == 1:
-            return Accepted(doubtful[0], provisional=True)
-        words = f"{self._name}: {len(doubtful)} batches may be it; their results will tell"
-        return CannotTell(self._clock.now() + self._poll_s, words)
+        return await self._listing.find(offer, _may_be, self._proves)
 
-    async def _listed(self, offer: Offer) -> AsyncIterator[dict[str, object]]:
-        """Yield the account's batches back to this shard's creating call, the newest first."""
-        since_s = max((offer.submitted_at or 0.0) - SLACK_S, 0.0)
-        created_after = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        after: str | None = None
-        while True:
-            query = {"limit": PAGE, "after": after, "created_after": created_after}
-            page = await self._rest.json("GET", BATCHES, query=query)
-            batches = objects(page, "data")
-            recent = [one for one in batches if not 0 < whole(one, "created_at") < since_s]
-            for one in recent:
-                yield one
-            if page.get("has_more") is not True or (batches and not recent):
-                return
-            before, after = after, text(page, "last_id")
-            if after in ("", before):
-                raise ProviderBroke(f"{self._name}: the list of batches does not go on")
+    async def _proves(self, batch: Mapping[str, object], offer: Offer) -> bool | None:
+        status = text(batch, "status")
+        if status == "completed":
+            return await self._proven(text(batch, "id"), offer)
+        if status in ENDED:
+            said = text(batch, "error", "message")
+            return bool(wire.custom_ids_in(said, offer.shard_id))
+        return None
 
     async def _proven(self, upstream_id: str, offer: Offer) -> bool | None:
         """Say by its first results whose a batch is; None: it does not tell."""
@@ -290,9 +263,8 @@ class OpenRouterBatches:
         """Raise `ProviderBusy` where a batch is new, or listed all the same."""
         if young(offer, self._clock):
             raise ProviderBusy(f"not there yet: {gone}", retry_at=0.0) from gone
-        async for batch in self._listed(offer):
-            if text(batch, "id") == offer.upstream_id:
-                raise ProviderBusy(f"listed all the same: {gone}", retry_at=0.0) from gone
+        if await self._listing.entry(offer) is not None:
+            raise ProviderBusy(f"listed all the same: {gone}", retry_at=0.0) from gone
 
     # -- afterwards -------------------------------------------------------------------------------
 

@@ -163,11 +163,13 @@ class Market:
         spec, own = self.spec(name), self.settings.providers.get(name) or ProviderSettings()
         terms = spec.live if lane == "live" and spec.live is not None else spec
         variables = (own.key_variable,) if own.key_variable else self._key_variables(spec)
-        base_url = own.base_url or spec.base_url
+        where, key = next(((v, k) for v in variables if (k := self.env.get(v))), ("", None))
+        if own.key:
+            where, key = f"[providers.{name}] key", own.key
         return Knobs(
-            base_url=base_url.rstrip("/"),
+            base_url=providers.clean_url(own.base_url or spec.base_url, name),
             lane=lane,
-            key=own.key or next((k for v in variables if (k := self.env.get(v))), None),
+            key=providers.clean_key(key, where),
             timeout_s=own.timeout_s or terms.timeout_s,
             idle_timeout_s=own.idle_timeout_s,
             poll_s=own.poll_s or terms.poll_s,

@@ -154,9 +154,6 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (SHARD, "return replace(shard, tidied=True, trouble=0)", "return replace(shard, tidied=True, trouble=1)"),
     ],
-    "let two creates of one account be in doubt": [
-        (ADVANCE, "intent, now, account=supplier.account)", "intent, now)")
-    ],
     "leave everything upstream": [
         (SHARD, "return Command.TIDY if due and shard.untidy else None", "return None")
     ],

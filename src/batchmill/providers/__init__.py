@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.request import DIALECTS, dialect_for
-from batchmill.errors import InvalidRecipe, UnknownProvider
+from batchmill.errors import InvalidRecipe, InvalidSetting, UnknownProvider
 from batchmill.ports import Clock, Http, Ids, Provider
 
 GROUP = "batchmill.providers"
@@ -108,6 +108,27 @@ class ProviderSpec:
     #: The dialect for (spec, endpoint, model); None: it has no such endpoint.
     dialect: Callable[["ProviderSpec", str, str], str | None] = _first_that_serves
     open: Callable[[Context], Provider]
+
+
+def clean_key(found: str | None, where: str) -> str | None:
+    """Return a key as it can be sent; raise `InvalidSetting`, without it, where it cannot."""
+    key = (found or "").strip()
+    if key and not (key.isascii() and key.isprintable()):
+        raise InvalidSetting(
+            f"{where}: the key holds a character that no header can carry, e.g. a line feed in the "
+            "middle. Copy it again, as one line."
+        )
+    return key or None
+
+
+def clean_url(found: str, name: str) -> str:
+    """Return a base URL without its last slash; a user or a password has no place in it."""
+    if "@" in found.partition("://")[2].partition("/")[0]:
+        raise InvalidSetting(
+            f"[providers.{name}] base_url holds a user name or a password, which would be shown "
+            "wherever it is. Leave them out; a key goes into its variable."
+        )
+    return found.rstrip("/")
 
 
 def names() -> list[str]:

@@ -24,6 +24,9 @@ CONNECT_S: Final = 10.0
 KEEPALIVE_S: Final = 4.0
 READ_BYTES: Final = 1 << 20
 HEADER_BYTES_MAX: Final = 1 << 16
+#: An answer that is not streamed is held in memory. The largest of the real ones are a live answer
+#: to a request of 32 MiB, and the rows of a batch that come inside its object.
+ANSWER_BYTES_MAX: Final = 256 << 20
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class AiohttpClient:
                     trace_request_ctx=sending,
                 ) as response:
                     found = {name.lower(): value for name, value in response.headers.items()}
-                    return Answer(response.status, found, await response.read())
+                    return Answer(response.status, found, await _whole(response))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _translate(error, method, url, sent=sending.left, timeout_s=timeout_s)
 
@@ -139,6 +142,17 @@ class AiohttpClient:
         if sending.send_before is not None and self._clock.awake() >= sending.send_before:
             raise NotSent("it was too late to send it: this process was held up for too long")
         sending.left = True
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > ANSWER_BYTES_MAX:
+            raise ValueError(f"more than {ANSWER_BYTES_MAX >> 20} MiB, the most one may have")
+    return b"".join(chunks)
 
 
 class _Arriving:

@@ -28,6 +28,8 @@ Sign = Callable[[str, str, Mapping[str, str], bytes | Upload | None], Awaitable[
 Follow = Callable[[str], Mapping[str, str] | None]
 
 WORDS_MAX: Final = 600
+#: What is shorter than this is no key, and may stand in a text by itself.
+KEY_LETTERS_MIN: Final = 6
 #: Waiting for less than a second, or until next year, is a mistake of the header.
 RETRY_AFTER_MAX_S: Final = 6 * 3600.0
 
@@ -54,7 +56,8 @@ class Rest:
     * `ProviderRefused` with the failure class, `account` for what concerns key, credit or model
     * `ProviderBusy` for a 429 and whatever else is a no for the moment
     * `ProviderGone` for a 404 of what is not being created
-    * `ProviderSilent` for a 5xx, a 408, a 409 or a redirect of a creating call: it may have acted
+    * `ProviderSilent` for a 5xx, a redirect, or anything of a creating call that is no clear no:
+      it may have acted, whatever words its body holds
     * `ProviderBroke` for a success that is not JSON
     """
 
@@ -76,6 +79,7 @@ class Rest:
         self._clock = clock
         self._name = name
         self._headers = {"accept": "application/json", **headers}
+        self._hide = hiding(headers)
         self._reads = reads
         self._timeout_s = timeout_s
         self._idle_timeout_s = idle_timeout_s
@@ -171,9 +175,9 @@ class Rest:
         try:
             return _decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            said = self._hide(one_line(answer.body.decode(errors="replace")))[:200]
             raise ProviderBroke(
-                f"{self._name} answered {answer.status}, but no JSON object: "
-                f"{one_line(answer.body.decode(errors='replace'))[:200]}"
+                f"{self._name} answered {answer.status}, but no JSON object: {said}"
             ) from error
 
     async def _signed(
@@ -185,14 +189,14 @@ class Rest:
     def _refuse(self, answer: Answer, *, creating: bool) -> None:
         """Raise what an answer that is no success means."""
         words = self._reads(answer.status, answer.body)
-        message = one_line(f"{self._name}: {words.message}")[:WORDS_MAX]
+        message = self._hide(one_line(f"{self._name}: {words.message}"))[:WORDS_MAX]
+        if creating and not _clear_no(answer, words):
+            raise ProviderSilent(message)
         if words.failure is Failure.ACCOUNT:
             raise ProviderRefused(message, failure=Failure.ACCOUNT)
         if answer.status == 429 or words.failure in (Failure.RATE_LIMITED, Failure.QUOTA):
             raise ProviderBusy(message, retry_at=self._retry_at(answer))
-        if answer.status in (408, 409) or answer.status >= 500 or answer.status < 400:
-            if creating:
-                raise ProviderSilent(message)
+        if not 400 <= answer.status < 500 or answer.status in _PASSING:
             raise ProviderBusy(message, retry_at=self._retry_at(answer))
         if answer.status in (404, 410) and not creating:
             raise ProviderGone(message)
@@ -203,6 +207,39 @@ class Rest:
     def _retry_at(self, answer: Answer) -> float:
         """Return when the vendor wants to be asked again; 0.0 where it does not say."""
         return retry_at(answer.headers, self._clock.now())
+
+
+#: 4xx that say nothing about the request: a gateway's, or ours that came too early or too late.
+_PASSING: Final = frozenset({408, 409, 425, 499})
+
+
+def _clear_no(answer: Answer, words: Words) -> bool:
+    """
+    Say whether a creating call was certainly not accepted.
+
+    A 5xx may come after the fact, whatever it says; and a page of a gateway's is nobody's word.
+    """
+    if not 400 <= answer.status < 500 or answer.status in _PASSING:
+        return False
+    if answer.status in (401, 403, 404, 405, 413, 429) or words.failure is Failure.ACCOUNT:
+        return True
+    return answer.body.lstrip()[:1] in (b"{", b"[")
+
+
+_KEYS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+
+
+def hiding(headers: Mapping[str, str]) -> Callable[[str], str]:
+    """Return what takes the keys in *headers* out of a foreign text."""
+    words = [value.removeprefix("Bearer ").strip() for n, value in headers.items() if n in _KEYS]
+    keys = [word for word in words if len(word) >= KEY_LETTERS_MIN]
+
+    def hide(text: str) -> str:
+        for key in keys:
+            text = text.replace(key, "[key]")
+        return text
+
+    return hide
 
 
 def retry_at(headers: Mapping[str, str], now: float) -> float:

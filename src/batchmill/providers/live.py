@@ -28,7 +28,7 @@ from batchmill.live.ledger import Stopped
 from batchmill.live.run import Run
 from batchmill.ports import Answer, Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, Knobs, ProviderSpec
-from batchmill.providers._rest import Rest, Words, objects
+from batchmill.providers._rest import KEY_LETTERS_MIN, Rest, Words, objects
 from batchmill.wire import failures, openai
 
 NOTHING: Final = Decimal(0)
@@ -59,6 +59,8 @@ class HttpEndpoint:
         self._timeout_s = knobs.idle_timeout_s
         self._probe_s = knobs.timeout_s
         self._headers = {"content-type": "application/json", "accept": "application/json"}
+        key = (knobs.key or "").strip().encode()
+        self._key = key if len(key) >= KEY_LETTERS_MIN else b""
         if knobs.key:
             self._headers |= self.key_headers(knobs.key.strip())
 
@@ -75,13 +77,17 @@ class HttpEndpoint:
         return Words(failures.failure_of(status, code, message), f"{status}: {message}")
 
     async def send(self, request: Request, url: str) -> Answer:
-        return await self._http.request(
+        answer = await self._http.request(
             "POST",
             self.place(url),
             headers=self._headers,
             body=request.body,
             timeout_s=self._timeout_s,
         )
+        if self._key and self._key in answer.body:  # some gateways repeat what they were sent
+            body = answer.body.replace(self._key, b"[key]")
+            return Answer(answer.status, answer.headers, body)
+        return answer
 
     async def probe(self) -> str:
         """Ask for the list of models; raise a `ProviderError` with the endpoint's own words."""
@@ -264,7 +270,8 @@ def _usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
         # Looked at here, as a port out of range is an error only once it is asked for.
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return sound and parts.username is None and parts.password is None
     except ValueError:
         return False
 

@@ -38,7 +38,7 @@ async def test_a_lost_batch_is_adopted_provisionally_until_its_results_prove_it(
 
 async def test_batches_of_other_people_are_never_taken_for_ours(house: House) -> None:
     now = house.at.clock.now()
-    house.fake.stranger(3, at=now - 25 * HOUR)  # older than our call, by whatever clock
+    house.fake.stranger(3, at=now - 49 * HOUR)  # older than our call, by whatever clock
     house.fake.stranger(4)  # of another size
     ended = house.fake.stranger(3)  # its results name other rows
     ended.ended = True

@@ -72,7 +72,7 @@ async def test_what_is_older_than_our_first_call_is_not_ours(
     shop: Desk, vendor: FakeOpenRouter
 ) -> None:
     now = shop.clock.now()
-    vendor.stranger(1, at=now - 90_000.0)  # no clock is off by so much
+    vendor.stranger(1, at=now - 180_000.0)  # no clock is off by so much
     for _ in range(250):
         vendor.stranger(2, at=now)
 

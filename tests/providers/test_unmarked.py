@@ -174,7 +174,7 @@ async def test_a_clock_that_is_wrong_all_the_time_hides_no_paid_batch(
     assert found == Accepted(bought.upstream_id or "", provisional=True)
 
 
-@pytest.mark.parametrize("ahead_s", [90.0, 2 * HOUR, 14 * HOUR])
+@pytest.mark.parametrize("ahead_s", [90.0, 2 * HOUR, 26 * HOUR])
 async def test_a_clock_that_was_ahead_at_the_call_hides_no_paid_batch(
     shop: Desk, vendor: FakeVendor, ahead_s: float
 ) -> None:
@@ -230,10 +230,10 @@ async def test_what_is_ruled_out_once_is_not_read_again(shop: Desk, vendor: Fake
     assert len(vendor.asked) == asked + 1
 
 
-async def test_what_is_older_than_a_day_is_not_read(shop: Desk, vendor: FakeVendor) -> None:
+async def test_what_is_older_than_two_days_is_not_read(shop: Desk, vendor: FakeVendor) -> None:
     now = shop.clock.now()
     for n in range(250):
-        vendor.sold.insert(0, vendor.stranger(3, at=now - 25 * HOUR - n))
+        vendor.sold.insert(0, vendor.stranger(3, at=now - 49 * HOUR - n))
         vendor.sold.pop()
     offer = offered(shop, vendor, submitted_at=now)
 

@@ -3,25 +3,19 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from itertools import pairwise
 from typing import Final
 
 from batchmill.core.failure import Failure
 from batchmill.core.shard import Accepted, CannotTell, NotThere
 from batchmill.errors import ProviderBroke, ProviderBusy, ProviderGone, ProviderRefused
 from batchmill.ports import Clock, Found, Offer
+from batchmill.providers._listing import CLOCKS_DIFFER_S, Page, all_older, page_of
 from batchmill.providers._rest import Rest, at, text
 
 PAGE: Final = 100
 PAGES_MAX: Final = 1_000
 #: A batch may seem to be older than its creating call by so much: two clocks are never the same.
 SKEW_S: Final = 60.0
-#: And by so much where our clock was ahead at the call, and has been set right since: one that is
-#: read in the wrong time zone is off by up to 14 hours. Whoever looks up has waited for as long as
-#: it was ahead. Of what is older than a day nothing runs any more, so that results can tell.
-AHEAD_S: Final = 86_400.0
-
 _Batch = Mapping[str, object]
 
 
@@ -98,57 +92,46 @@ class Listing:
         after: str | None = None
         seen: set[str] = set()
         for _ in range(PAGES_MAX):
-            page, date = await self._page(after)
-            since = self._since(offer, date) if since is None else since
-            oldest, batches = since - AHEAD_S, self._batches(page)
-            for batch in batches:
+            page = await self._page(after)
+            since = self._since(offer, page) if since is None else since
+            # Our clock may have been ahead at the call, and be right since: whoever looks up then
+            # has waited for as long. What is older than a day has ended, so that results can tell.
+            oldest = since - CLOCKS_DIFFER_S
+            for batch in page.batches:
                 created, upstream_id = created_at(batch), text(batch, "id")
+                if not upstream_id:
+                    raise ProviderBroke(f"{self._name}: there is a batch without an id in the list")
                 if upstream_id not in seen and (created is None or created >= oldest):
                     yield Listed(upstream_id, batch, created is None or created >= since)
-            more = page.get("has_more")
-            if more is False or (more is None and len(batches) < PAGE):
+            more = page.body.get("has_more")
+            times = [created_at(batch) or 0.0 for batch in page.batches]
+            if more is False or (more is None and len(times) < PAGE) or all_older(times, oldest):
                 return
-            if _all_older(batches, oldest):
-                return
-            fresh = {text(batch, "id") for batch in batches} - seen
-            after = text(page, "last_id")
+            fresh = {text(batch, "id") for batch in page.batches} - seen
+            after = text(page.body, "last_id")
             if not fresh or not after:
                 break
             seen |= fresh
         raise ProviderBroke(f"{self._name}: the list of batches does not come to an end")
 
-    async def _page(self, after: str | None) -> tuple[dict[str, object], str]:
+    async def _page(self, after: str | None) -> Page:
         query = {"limit": PAGE, self._cursor: after}
         try:
-            answer = await self._rest.call("GET", self._path, query=query)
+            return await page_of(self._rest, self._path, query, "data", name=self._name)
         except ProviderGone as gone:
             if after is not None:  # where we were in it may have been deleted meanwhile
                 retry_at = self._clock.now() + self._poll_s
                 raise ProviderBusy(str(gone), retry_at=retry_at) from gone
             # There is always a list, so it is the place that is wrong: a setting.
             raise ProviderRefused(str(gone), failure=Failure.ACCOUNT) from gone
-        return self._rest.object(answer), answer.headers.get("date", "")
 
-    def _batches(self, page: _Batch) -> list[dict[str, object]]:
-        """Return the batches of a page; whoever shows none says so, by a list of none."""
-        shown = page.get("data")
-        if not isinstance(shown, list):
-            raise ProviderBroke(f"{self._name} answered with no list of batches")
-        batches = [one for one in shown if isinstance(one, dict) and text(one, "id")]
-        if len(batches) < len(shown):
-            raise ProviderBroke(f"{self._name} answered with a list of other things than batches")
-        return batches
-
-    def _since(self, offer: Offer, date: str) -> float:
+    def _since(self, offer: Offer, page: Page) -> float:
         """Return the vendor's time before which no batch can be this shard's, clocks being fine."""
         now = self._clock.now()
         asked = now if offer.submitted_at is None else offer.submitted_at
-        try:
-            theirs = parsedate_to_datetime(date).timestamp()
-        except (ValueError, OverflowError):
-            theirs = now
+        told = page.told_at or now
         # A clock that goes wrong must not hide a batch that is paid for: it would be paid again.
-        return min(asked - max(now - theirs, 0.0), theirs) - SKEW_S
+        return min(asked - max(now - told, 0.0), told) - SKEW_S
 
 
 def created_at(batch: _Batch) -> float | None:
@@ -161,11 +144,3 @@ def created_at(batch: _Batch) -> float | None:
     except ValueError:
         return None
     return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
-
-
-def _all_older(batches: list[dict[str, object]], than: float) -> bool:
-    """Say whether a page, and so what follows, is too old; only where it does go by age."""
-    times = [made for batch in batches if (made := created_at(batch)) is not None]
-    if not times or len(times) < len(batches) or times[0] >= than:
-        return False
-    return all(newer >= older for newer, older in pairwise(times))

@@ -15,10 +15,11 @@ from tests.providers.openai_family import SHARD, desk
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Usage
-from batchmill.core.shard import Progress
+from batchmill.core.shard import Accepted, Progress
 from batchmill.errors import (
     InvalidSetting,
     NotSent,
+    ProviderBroke,
     ProviderBusy,
     ProviderGone,
     ProviderRefused,
@@ -272,6 +273,24 @@ async def test_a_last_line_that_was_cut_is_no_end_and_an_odd_one_is(tmp_path: Pa
             await house.results(offer)
 
         fake.cut = lambda data: b"<odd>\n" + data + b'{"custom_id":\n'
+        assert len(await house.results(offer)) == 3
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Please sign in</html>\n", b'{"error": {"message": "unavailable"}}\n']
+)
+async def test_results_without_any_result_are_none(tmp_path: Path, body: bytes) -> None:
+    fake = Cutting()
+    async with desk("anthropic", tmp_path, fake=fake) as at:
+        house = House(at, fake)
+        offer = await house.ended()
+
+        fake.cut = lambda data: body
+        with pytest.raises(ProviderBroke):
+            await house.results(offer)
+        assert await at.provider.find(offer) == Accepted(offer.upstream_id or "", provisional=True)
+
+        fake.cut = lambda data: data
         assert len(await house.results(offer)) == 3
 
 

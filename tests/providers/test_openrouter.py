@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.fakes.openrouter import FakeOpenRouter
 from tests.providers.openai_family import SHARD, Desk, desk, shop_at
 
@@ -12,7 +13,9 @@ from batchmill.core.outcome import Outcome
 from batchmill.core.request import OPENAI_EMBEDDINGS
 from batchmill.errors import (
     InvalidSetting,
+    ProviderBroke,
     ProviderBusy,
+    ProviderGone,
     ProviderRefused,
     ProviderSilent,
 )
@@ -202,6 +205,54 @@ async def test_results_that_wait_for_payment_are_the_accounts_matter(
 
     assert refused.value.failure == Failure.ACCOUNT
     assert len(await shop.results(bought)) == 1
+
+
+PAGE = b'{"data": [{"id": "x", "custom_id": "x"}], "has_more": true, "next_cursor": '
+
+
+@pytest.mark.parametrize(
+    ("pages", "error"),
+    [
+        ([b"{}"], ProviderBroke),
+        ([b'{"error": {"code": 502, "message": "upstream"}}'], ProviderBroke),
+        ([b'{"data": null, "has_more": false}'], ProviderBroke),
+        ([b""], ProviderSilent),
+        ([b"<html>Please sign in</html>"], ProviderSilent),
+        ([PAGE + b"null}"], ProviderBroke),
+        ([PAGE + b'"a"}', PAGE + b'"b"}'] * 9, ProviderBroke),
+        ([PAGE + b'"1"}', 404], ProviderBusy),
+        ([PAGE + b'"1"}', 400], ProviderBusy),
+    ],
+)
+async def test_results_that_are_no_page_or_have_no_end_are_not_all_there_is(
+    shop: Desk, vendor: FakeOpenRouter, pages: list[bytes | int], error: type[Exception]
+) -> None:
+    vendor.paged = True
+    bought = await shop.ended(shop.offer("a"))
+    left, weathered = list(pages), vendor.weathered
+
+    async def odd(name: str, request: web.Request, respond: Any) -> web.StreamResponse:
+        if name != "content":
+            return await weathered(name, request, respond)
+        said = left.pop(0)
+        return vendor.error(said) if isinstance(said, int) else web.Response(body=said)
+
+    vendor.weathered = odd
+    with pytest.raises(error):
+        await shop.results(bought)
+
+
+async def test_completed_without_any_result_is_gone_once_it_is_old(
+    shop: Desk, vendor: FakeOpenRouter
+) -> None:
+    bought = await shop.ended(shop.offer("a"))
+    told = vendor.batch
+    vendor.batch = lambda sold: told(sold) | {"finalized_at": 1_700_000_000}
+    vendor.paged = True
+    vendor.weather.instead["content"] = [404]
+
+    with pytest.raises(ProviderGone):
+        await shop.results(bought)
 
 
 async def test_looking_reads_no_results(shop: Desk, vendor: FakeOpenRouter) -> None:

@@ -203,9 +203,15 @@ class OpenRouterBatches:
         if status in _UNRUN:
             async for chunk in untold(offer, told, *_UNRUN[status]):
                 yield chunk
-        elif not told and self._clock.now() < whole(batch, "finalized_at") + YOUNG_S:
-            words = f"{self._name}: the results of {offer.upstream_id} are not there yet"
-            raise ProviderBusy(words, retry_at=0.0)
+        elif not told:
+            self._without_results(batch)
+
+    def _without_results(self, batch: Mapping[str, object]) -> None:
+        """Raise why a completed batch has none: no request is left out, however it ended."""
+        words = f"{self._name}: the results of {text(batch, 'id')} are not there"
+        if self._clock.now() < whole(batch, "finalized_at") + YOUNG_S:
+            raise ProviderBusy(f"{words} yet", retry_at=0.0)
+        raise ProviderGone(words)
 
     async def _of_failed(
         self, batch: Mapping[str, object], offer: Offer
@@ -226,6 +232,7 @@ class OpenRouterBatches:
         Where the vendor does not know it, or has nothing for such a batch, there are none.
         """
         cursor: str | None = None
+        seen: set[str] = set()
         while True:
             query = {"limit": PAGE_ROWS, "cursor": cursor}
             page: dict[str, object] = {}
@@ -236,15 +243,20 @@ class OpenRouterBatches:
                         items, page = part
                         if found := _read(items, offer.dialect):
                             yield found
-            except ProviderGone:
-                return
-            except ProviderRefused as no:
-                if no.failure == Failure.ACCOUNT:
+            except (ProviderGone, ProviderRefused) as no:
+                if isinstance(no, ProviderRefused) and no.failure == Failure.ACCOUNT:
                     raise
+                if cursor is not None:
+                    raise ProviderBusy(f"the results go on, but: {no}", retry_at=0.0) from no
                 return
-            before, cursor = cursor, text(page, "next_cursor")
-            if page.get("has_more") is not True or cursor in ("", before):
+            if not isinstance(page.get("data"), list):
+                raise ProviderBroke(f"{self._name} answered with no page of results")
+            cursor = text(page, "next_cursor")
+            if page.get("has_more") is False or (page.get("has_more") is None and not cursor):
                 return
+            if not cursor or cursor in seen:
+                raise ProviderBroke(f"{self._name}: the results do not come to an end")
+            seen.add(cursor)
 
     async def _batch(
         self, upstream_id: str, offer: Offer | None = None

@@ -27,7 +27,7 @@ async def read(*chunks: bytes) -> list[list[Result]]:
         for chunk in chunks:
             yield chunk
 
-    def parse(line: bytes) -> Result:
+    def parse(line: bytes) -> Result | None:
         return gemini.parse_line(line, "gemini.generate")
 
     found = _lines.results_of(body(), parse, _google.LINE_BYTES_MAX, "files/x", gemini.salvaged)

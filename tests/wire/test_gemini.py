@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from batchmill.core.failure import Failure
-from batchmill.core.outcome import Outcome, Usage
+from batchmill.core.outcome import Outcome, Result, Usage
 from batchmill.core.request import GEMINI_EMBED, GEMINI_GENERATE, Request
 from batchmill.wire import gemini, gemini_operation, google
 
@@ -24,6 +23,12 @@ def answered(*parts: dict[str, Any], finish: str | None = "STOP", **more: Any) -
 
 def judged(body: bytes, status: int = 200, dialect: str = GEMINI_GENERATE):
     return gemini.result("row", status, body, dialect)
+
+
+def told(line: bytes) -> Result:
+    found = gemini.parse_line(line, GEMINI_GENERATE)
+    assert found is not None
+    return found
 
 
 # -- what a row's error means -----------------------------------------------------------------------
@@ -66,7 +71,7 @@ ERRORS = [
 def test_an_error_has_its_class(code: int, message: str, failure: str) -> None:
     line = {"key": "row", "error": {"code": code, "message": message}}
 
-    found = gemini.parse_line(json.dumps(line).encode(), GEMINI_GENERATE)
+    found = told(json.dumps(line).encode())
 
     assert found.failure == failure
     assert message in found.detail
@@ -248,44 +253,6 @@ def test_a_name_that_is_no_label_is_left_to_the_hash() -> None:
     assert gemini.render_vertex_line(Request("Upper-1", b"{}")) == b'{"request":{}}'
 
 
-def test_lines_and_inline_answers_are_known_by_their_key() -> None:
-    response = answered({"text": "hi"})
-
-    line = gemini.parse_line(b'{"key":"k","response":%b}' % response, GEMINI_GENERATE)
-    inline = gemini.parse_line(
-        b'{"metadata":{"key":"k"},"response":%b}' % response, GEMINI_GENERATE
-    )
-
-    assert line == inline
-    assert line.body == response
-
-
-@pytest.mark.parametrize(
-    "line", [b'{"response":{}}', b'{"key":"","metadata":{}}', b'{"key":7}', b"[]", b"{"]
-)
-def test_a_line_without_a_key_is_nobodys(line: bytes) -> None:
-    with pytest.raises(msgspec.MsgspecError):
-        gemini.parse_line(line, GEMINI_GENERATE)
-
-
-def test_a_line_with_nothing_in_it_may_run_again() -> None:
-    assert gemini.parse_line(b'{"key":"k"}', GEMINI_GENERATE).failure is Failure.SERVER
-    assert (
-        gemini.parse_line(b'{"key":"k","response":null}', GEMINI_GENERATE).failure is Failure.SERVER
-    )
-    odd = gemini.parse_line(b'{"key":"k","error":"out of order"}', GEMINI_GENERATE)
-    assert "out of order" in odd.detail
-
-
-def test_what_can_be_told_of_an_unreadable_line_is_told() -> None:
-    found = gemini.salvaged(b'{"key":"b-1","response":{"candidates":[{"co')
-
-    assert found is not None
-    assert (found.custom_id, found.failure) == ("b-1", Failure.SERVER)
-    assert gemini.salvaged(b'{"key":"b-1"}{"key":"b-2"') is None
-    assert gemini.salvaged(b"\x00\x01") is None
-
-
 # -- vertex -------------------------------------------------------------------------------------------
 
 
@@ -390,7 +357,7 @@ def test_an_ordinary_line_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(gemini, "_odd_answer")
     response = answered({"text": "hello"}, usageMetadata={"promptTokenCount": 3})
 
-    found = gemini.parse_line(b'{"key":"k","response":%b}' % response, GEMINI_GENERATE)
-    failed = gemini.parse_line(b'{"key":"k","error":{"code":3,"message":"bad"}}', GEMINI_GENERATE)
+    found = told(b'{"key":"k","response":%b}' % response)
+    failed = told(b'{"key":"k","error":{"code":3,"message":"bad"}}')
 
     assert (found.answer, failed.failure) == ("hello", Failure.INVALID_REQUEST)

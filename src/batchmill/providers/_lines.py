@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from batchmill.errors import ProviderBroke, ProviderSilent
+from batchmill.providers._rest import one_line
 from batchmill.providers._spool import lines
 
 T = TypeVar("T")
@@ -28,10 +29,12 @@ async def results_of(
     *salvaged* makes of it.
 
     Raises `ProviderSilent` where the body ends with half a line: it was cut, and nobody knows what
-    else is missing. Raises `ProviderBroke` at a line of more than *line_bytes_max*.
+    else is missing. Raises `ProviderBroke` at a line of more than *line_bytes_max*, and where not
+    one line can be read: that is no result file, whatever its status was.
     """
     found: list[T] = []
     size, cut, ending = 0, False, _Ending()
+    read, unread = False, b""
     try:
         async for some in lines(ending.of(chunks), line_bytes_max):
             for line in some:
@@ -39,10 +42,13 @@ async def results_of(
                 try:
                     cut = False
                     result = parsed(line)
+                    read = True
                 except UNREADABLE as error:
                     # Whole JSON that says something else was not cut, wherever it ends.
                     cut = not isinstance(error, msgspec.ValidationError)
                     result = salvaged(line)
+                    read = read or result is not None
+                    unread = unread or line
                 if result is not None:
                     found.append(result)
             if len(found) >= CHUNK_ROWS or size >= CHUNK_BYTES:
@@ -52,6 +58,9 @@ async def results_of(
         raise ProviderBroke(f"{name}: {error}") from error
     if cut and not ending.fed:
         raise ProviderSilent(f"{name} breaks off in the middle of a line")
+    if unread and not read:
+        words = one_line(unread[:200].decode(errors="replace"))
+        raise ProviderBroke(f"{name} holds no result, but: {words}")
     if found:
         yield found
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from batchmill.core.failure import Failure
 from batchmill.core.outcome import Outcome, Result
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Accepted, CannotTell, NotThere
 from batchmill.errors import (
     InvalidSetting,
     ProviderBroke,
@@ -33,6 +33,7 @@ from batchmill.errors import (
 )
 from batchmill.ports import Checked, Found, Offer
 from batchmill.providers import Context
+from batchmill.providers._counts import filled, must_have_ended, progress
 from batchmill.providers._lines import results_of
 from batchmill.providers._listing import all_older, oldest, page_of
 from batchmill.providers._openai_words import (
@@ -236,11 +237,11 @@ class OpenAIBatches:
         """Ask how far it is."""
         batch = await self._look(offer)
         status = status_of(batch)
-        done = min(whole(batch, "request_counts", "completed"), offer.count)
-        failed = min(whole(batch, "request_counts", "failed"), offer.count - done)
+        done = whole(batch, "request_counts", "completed")
+        failed = whole(batch, "request_counts", "failed")
         known = status in ENDED or status in UNDER_WAY
         note = "" if known else f"{self._name} says: {status or 'nothing of its state'}"
-        return Checked(status in ENDED, Progress(succeeded=done, errored=failed, note=note))
+        return Checked(status in ENDED, progress(offer, done, failed, note))
 
     async def cancel(self, offer: Offer) -> None:
         """Ask it to stop; where that is answered by a no, its state says whether that matters."""
@@ -265,10 +266,12 @@ class OpenAIBatches:
         status = status_of(batch)
         self._whole(batch, offer)
         told: set[str] = set()
-        for kind in ("output_file_id", "error_file_id"):
+        paid = whole(batch, "request_counts", "completed")
+        for kind, counted in (("output_file_id", paid), ("error_file_id", 0)):
             if file_id := text(batch, kind):
+                found = self._answers(file_id, offer.dialect)
                 try:
-                    async with aclosing(self._answers(file_id, offer.dialect)) as chunks:
+                    async with aclosing(filled(found, counted, file_id)) as chunks:
                         async for chunk in chunks:
                             if status != "completed":
                                 told.update(_own(chunk, offer))
@@ -295,8 +298,7 @@ class OpenAIBatches:
     def _whole(self, batch: Mapping[str, object], offer: Offer) -> None:
         """Raise `ProviderBusy` where a batch that has ended does not look like it yet."""
         status = status_of(batch)
-        if status not in ENDED:
-            raise ProviderBusy(f"{self._name}: it had ended, and is {status} now", retry_at=0.0)
+        must_have_ended(status in ENDED, self._name, status)
         paid = whole(batch, "request_counts", "completed")
         if paid and not text(batch, "output_file_id") and self._ended_just_now(batch, offer):
             words = f"{self._name}: {paid:,} rows were answered, and there is no file of them yet"

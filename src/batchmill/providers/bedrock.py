@@ -17,8 +17,9 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import ANTHROPIC_MESSAGES, BEDROCK_CONVERSE, DIALECTS, Request
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Accepted, CannotTell, NotThere
 from batchmill.errors import (
+    ProviderBroke,
     ProviderBusy,
     ProviderGone,
     ProviderRefused,
@@ -29,6 +30,7 @@ from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _bedrock_output as output
 from batchmill.providers import _bedrock_setup as setup
 from batchmill.providers._buckets import Bucket
+from batchmill.providers._counts import must_have_ended, progress
 from batchmill.providers._listing import page_of
 from batchmill.providers._rest import Rest, Words, text, whole
 from batchmill.providers._sigv4 import SignedHttp
@@ -130,12 +132,9 @@ class BedrockProvider:
         job = await self._job_of(offer)
         status = text(job, "status")
         known = status in _ENDED or status in _RUNNING
-        progress = Progress(
-            succeeded=whole(job, "successRecordCount"),
-            errored=whole(job, "errorRecordCount"),
-            note="" if known else f"the vendor says: {status or 'nothing'}",
-        )
-        return Checked(status in _ENDED, progress)
+        done, failed = whole(job, "successRecordCount"), whole(job, "errorRecordCount")
+        note = "" if known else f"the vendor says: {status or 'nothing'}"
+        return Checked(status in _ENDED, progress(offer, done, failed, note))
 
     async def cancel(self, offer: Offer) -> None:
         try:
@@ -151,6 +150,7 @@ class BedrockProvider:
         """Every ended job may hold paid records, also one that failed or was stopped."""
         job = await self._job_of(offer)
         status = text(job, "status")
+        must_have_ended(status in _ENDED, self._name, status)
         place = text(job, "outputDataConfig", "s3OutputDataConfig", "s3Uri")
         bucket, folder = self._place(place or _beside(offer.ref or ""))
         found = [e.key for e in await bucket.list(folder) if e.key.endswith(".jsonl.out")]
@@ -163,11 +163,16 @@ class BedrockProvider:
                 yield chunk
             return
         seen: set[str] = set()
+        anything = False
         for key in found:
             async for chunk in output.read(bucket, key, offer):
+                anything = anything or bool(chunk)
                 if status in output.UNRUN:
                     seen.update(result.custom_id for result in chunk)
                 yield chunk
+        if not anything and (done := whole(job, "successRecordCount")) > 0:
+            words = f"{self._name}: {bucket.url(folder)} holds nothing of {done:,} answers"
+            raise ProviderBroke(words)
         async for chunk in output.unrun(offer, status, seen):
             yield chunk
 

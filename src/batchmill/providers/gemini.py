@@ -15,7 +15,7 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import GEMINI_EMBED, GEMINI_GENERATE
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
+from batchmill.core.shard import Accepted, CannotTell, NotThere
 from batchmill.errors import (
     ProviderBroke,
     ProviderBusy,
@@ -26,6 +26,7 @@ from batchmill.errors import (
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _gemini_setup as setup
+from batchmill.providers._counts import filled, must_have_ended, progress
 from batchmill.providers._gemini_files import GeminiFiles, quoted
 from batchmill.providers._google import (
     FRESH_S,
@@ -34,7 +35,7 @@ from batchmill.providers._google import (
     unix,
     unrun,
 )
-from batchmill.providers._lines import results_of
+from batchmill.providers._lines import UNREADABLE, results_of
 from batchmill.providers._listing import oldest, page_of
 from batchmill.providers._rest import Rest, objects, text
 from batchmill.providers._spool import spooled
@@ -223,11 +224,7 @@ class GeminiProvider:
     async def check(self, offer: Offer) -> Checked:
         """Ask how far it is."""
         batch = await self._look(offer)
-        done, failed = batch.counts
-        done = min(done, offer.count)
-        note = self._note(batch)
-        progress = Progress(succeeded=done, errored=min(failed, offer.count - done), note=note)
-        return Checked(batch.ended, progress)
+        return Checked(batch.ended, progress(offer, *batch.counts, self._note(batch)))
 
     def _note(self, batch: Operation) -> str:
         """Return what a person should know: a state that is new, or a long wait in the queue."""
@@ -261,37 +258,37 @@ class GeminiProvider:
     async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
         """Yield the lines of the file of results or of the record, and what was never run."""
         batch = await self._look(offer)
+        must_have_ended(batch.ended, self._name, batch.state)
         seen: set[str] = set()
         async for found in self._answers(batch, offer):
             seen.update(result.custom_id for result in found)
             yield found
-        if not seen and batch.inlined:
+        if _keyless(batch):
             # Some users' answers came back without the keys (python-genai#2008, 2026-01). Nobody
             # can tell whose they are: the rows are missing, and what follows travels as files.
             self._keyless.parent.mkdir(parents=True, exist_ok=True)
             self._keyless.touch()
-        elif batch.state == "SUCCEEDED" and not seen and batch.counts[0]:
+        elif batch.state == "SUCCEEDED" and not (seen or batch.inlined) and batch.counts[0]:
             raise ProviderBroke(f"{self._name}: {batch.name} has succeeded, and shows no results")
         wanted = "content" if offer.dialect == GEMINI_EMBED else "contents"
         async for found in unrun(offer, batch.state, seen, batch.error, wanted):
             yield found
 
-    async def _answers(self, batch: Operation, offer: Offer) -> AsyncIterator[list[Result]]:
-        def parse(line: bytes) -> Result:
+    async def _answers(self, batch: Operation, offer: Offer) -> AsyncIterator[Sequence[Result]]:
+        def parse(line: bytes) -> Result | None:
             return gemini.parse_line(line, offer.dialect)
 
-        if not batch.results_file:
-            async for found in results_of(
-                _lines(batch), parse, LINE_BYTES_MAX, batch.name, gemini.salvaged
-            ):
+        name = batch.results_file
+        if not name:
+            given = () if _keyless(batch) else batch.inlined
+            inline = results_of(_lines(given), parse, LINE_BYTES_MAX, batch.name, gemini.salvaged)
+            async for found in inline:
                 yield found
             return
         try:
-            async with self._files.download(batch.results_file) as body:
-                chunks = body.chunks()
-                async for found in results_of(
-                    chunks, parse, LINE_BYTES_MAX, batch.results_file, gemini.salvaged
-                ):
+            async with self._files.download(name) as body:
+                told = results_of(body.chunks(), parse, LINE_BYTES_MAX, name, gemini.salvaged)
+                async for found in filled(told, batch.counts[0], name):
                     yield found
         except (ProviderGone, ProviderRefused) as no:
             if getattr(no, "failure", Failure.INVALID_MEDIA) != Failure.INVALID_MEDIA:
@@ -333,8 +330,22 @@ class _EndlessError(Exception):
     """A list that goes on for ever proves nothing."""
 
 
-async def _lines(batch: Operation) -> AsyncIterator[bytes]:
-    for raw in batch.inlined:
+def _keyless(batch: Operation) -> bool:
+    """Say whether answers came with the record, and not one says whose it is."""
+    given = () if batch.results_file else batch.inlined
+    return bool(given) and not any(map(_named, given))
+
+
+def _named(raw: msgspec.Raw) -> bool:
+    try:
+        gemini.parse_line(bytes(raw), GEMINI_GENERATE)
+    except UNREADABLE:
+        return False
+    return True
+
+
+async def _lines(given: Sequence[msgspec.Raw]) -> AsyncIterator[bytes]:
+    for raw in given:
         yield bytes(raw).replace(b"\n", b" ") + b"\n"
 
 

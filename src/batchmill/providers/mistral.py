@@ -12,14 +12,17 @@ from functools import partial
 from math import ceil
 from typing import Final
 
+import msgspec
+
 from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Outcome, Result
 from batchmill.core.request import MISTRAL_CHAT, OPENAI_EMBEDDINGS
-from batchmill.core.shard import Accepted, NotThere, Progress
+from batchmill.core.shard import Accepted, NotThere
 from batchmill.errors import ProviderBroke, ProviderBusy, ProviderGone, ProviderRefused
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
+from batchmill.providers._counts import filled, must_have_ended, progress
 from batchmill.providers._left_out import Input, blamed, untold, without
 from batchmill.providers._left_out import named as named_in
 from batchmill.providers._lines import results_of
@@ -195,12 +198,8 @@ class MistralBatches:
         status = text(job, "status")
         ended = status in ENDINGS
         unknown = "" if ended or status in RUNNING else f"{self._name} says {status or 'nothing'}"
-        progress = Progress(
-            succeeded=whole(job, "succeeded_requests"),
-            errored=whole(job, "failed_requests") + len(Input.of(offer).left_out),
-            note=unknown,
-        )
-        return Checked(ended, progress)
+        failed = whole(job, "failed_requests") + len(Input.of(offer).left_out)
+        return Checked(ended, progress(offer, whole(job, "succeeded_requests"), failed, unknown))
 
     async def _job(self, offer: Offer) -> dict[str, object]:
         """Return the job; a 404 counts only once it is not new any more, and not listed either."""
@@ -228,40 +227,57 @@ class MistralBatches:
     async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
         """Yield what both files hold, and what became of the rows that are in neither."""
         job, put_in = await self._job(offer), Input.of(offer)
-        ending = ENDINGS.get(text(job, "status"))
-        files = [file for file in (text(job, "output_file"), text(job, "error_file")) if file]
-        if text(job, "status") == "FAILED" and not files:
-            others, looks_at = without(offer, put_in.left_out), partial(complaint, offer.dialect)
+        status = text(job, "status")
+        must_have_ended(status in ENDINGS, self._name, status)
+        others, told = without(offer, put_in.left_out), set[str]()
+        async for chunk in self._told(job, offer):
+            if status != "SUCCESS":
+                told.update(result.custom_id for result in chunk)
+            yield chunk
+        if status == "FAILED" and not told:
+            looks_at = partial(complaint, offer.dialect)
             async for chunk in refused(others, self._refusal(job), {}, looks_at):
                 yield chunk
-        told: set[str] = set()
-        for file in files:
-            async for chunk in self._results_in(file, offer, job):
-                if ending is not None:
-                    told.update(result.custom_id for result in chunk)
-                yield chunk
-        if ending is not None:
-            async for chunk in untold(without(offer, put_in.left_out), told, *ending):
+        elif (ending := ENDINGS[status]) is not None:
+            async for chunk in untold(others, told, *ending):
                 yield chunk
         if put_in.left_out:
             yield put_in.results()
 
-    async def _results_in(
-        self, file: str, offer: Offer, job: Mapping[str, object]
+    async def _told(
+        self, job: Mapping[str, object], offer: Offer
     ) -> AsyncIterator[Sequence[Result]]:
-        def parsed(line: bytes) -> Result | None:
-            return mistral.parse_result_line(line, offer.dialect)
+        """Yield what both files hold. Without the output nothing is: it is what was paid for."""
+        ended_at, paid = whole(job, "completed_at"), whole(job, "succeeded_requests")
+        now = self._clock.now()
+        fresh = now < ended_at + YOUNG_S if ended_at else young(offer, self._clock)
+        for kind, counted in (("output_file", paid), ("error_file", 0)):
+            file = text(job, kind)
+            if not file and counted and fresh:
+                words = f"{self._name}: {paid:,} rows were answered, and there is no file of them"
+                raise ProviderBusy(words, retry_at=0.0)
+            if not file:
+                continue
+            try:
+                async for chunk in filled(self._results_in(file, offer), counted, file):
+                    yield chunk
+            except ProviderGone as gone:
+                if fresh:
+                    raise ProviderBusy(f"not there yet: {gone}", retry_at=0.0) from gone
+                if kind == "output_file":
+                    raise
+                # Nothing in it was paid for: its rows have no line, and are asked for again.
+
+    async def _results_in(self, file: str, offer: Offer) -> AsyncIterator[Sequence[Result]]:
+        def parsed(line: bytes) -> Result:
+            if (result := mistral.parse_result_line(line, offer.dialect)) is None:
+                raise msgspec.ValidationError("it names no request")
+            return result
 
         headers = {"accept": "application/octet-stream"}
-        try:
-            async with self._rest.download(f"{FILES}/{file}/content", headers=headers) as found:
-                async for chunk in results_of(found.chunks(), parsed, LINE_BYTES_MAX, file):
-                    yield chunk
-        except ProviderGone as gone:
-            ended_at = whole(job, "completed_at")
-            if self._clock.now() < ended_at + YOUNG_S:
-                raise ProviderBusy(f"not there yet: {gone}", retry_at=0.0) from gone
-            raise
+        async with self._rest.download(f"{FILES}/{file}/content", headers=headers) as found:
+            async for chunk in results_of(found.chunks(), parsed, LINE_BYTES_MAX, file):
+                yield chunk
 
     def _refusal(self, job: Mapping[str, object]) -> Words:
         said = [text(error, "message") for error in objects(job, "errors")]

@@ -15,11 +15,18 @@ from batchmill.core.failure import Failure
 from batchmill.core.limits import MIB, Limits
 from batchmill.core.outcome import Result
 from batchmill.core.request import GEMINI_GENERATE
-from batchmill.core.shard import Accepted, CannotTell, NotThere, Progress
-from batchmill.errors import ProviderBusy, ProviderGone, ProviderRefused, ProviderSilent
+from batchmill.core.shard import Accepted, CannotTell, NotThere
+from batchmill.errors import (
+    ProviderBroke,
+    ProviderBusy,
+    ProviderGone,
+    ProviderRefused,
+    ProviderSilent,
+)
 from batchmill.ports import Checked, Found, Offer, Provider
 from batchmill.providers import LIVE_TERMS, Context, ProviderSpec
 from batchmill.providers import _vertex_setup as setup
+from batchmill.providers._counts import must_have_ended, progress
 from batchmill.providers._google import FRESH_S, unix, unrun
 from batchmill.providers._listing import page_of
 from batchmill.providers._rest import text, whole
@@ -125,11 +132,11 @@ class VertexProvider:
         """Ask how far it is."""
         job = await self._look(offer)
         state = _state(job)
-        done = min(whole(job, "completionStats", "successfulCount"), offer.count)
-        failed = min(whole(job, "completionStats", "failedCount"), offer.count - done)
+        done = whole(job, "completionStats", "successfulCount")
+        failed = whole(job, "completionStats", "failedCount")
         known = state in ENDED or state in UNDER_WAY
         note = "" if known else f"{self._name} says: {text(job, 'state') or 'no state'}"
-        return Checked(state in ENDED, Progress(succeeded=done, errored=failed, note=note))
+        return Checked(state in ENDED, progress(offer, done, failed, note))
 
     async def cancel(self, offer: Offer) -> None:
         """Ask it to stop; where that is answered by a no, its state says whether that matters."""
@@ -149,6 +156,7 @@ class VertexProvider:
     async def results(self, offer: Offer) -> AsyncIterator[Sequence[Result]]:
         """Yield the lines of all files of results, and what became of the rows never run."""
         job = await self._look(offer)
+        must_have_ended(_state(job) in ENDED, self._name, _state(job))
         whose, seen = _Whose(offer), set[str]()
         async for twice, echoes in self._storage.answers(job, offer):
             found = [await whose.result(echo) for echo in echoes]
@@ -156,6 +164,8 @@ class VertexProvider:
                 found = [result for result in found if result.custom_id not in seen]
             seen.update(result.custom_id for result in found)
             yield found
+        if not seen and (done := whole(job, "completionStats", "successfulCount")) > 0:
+            raise ProviderBroke(f"{self._name}: {done:,} rows have succeeded, and are in no file")
         error = google.read(job["error"]) if job.get("error") else None
         async for found in unrun(offer, _ending(job), seen, error):
             yield found

@@ -60,8 +60,8 @@ class _Labelled(msgspec.Struct):
 
 
 class _VertexLine(msgspec.Struct):
-    request: Raw = Raw(b"{}")
-    response: Raw = Raw(b"{}")
+    request: Raw = Raw(b"")
+    response: Raw = Raw(b"")
     status: str | None = ""
 
 
@@ -200,9 +200,9 @@ def parse_bigquery_row(row: Mapping[str, object], dialect: str) -> Echo:
     return Echo(replace(echo.result, custom_id=key), echo.request) if key else echo
 
 
-def parse_line(line: bytes, dialect: str) -> Result:
+def parse_line(line: bytes, dialect: str) -> Result | None:
     """
-    Read one line of a result file, or one inline response.
+    Read one line of a result file, or one inline response; None: it names its row, and no more.
 
     Raises `msgspec.MsgspecError` where it is none, or nobody's: without a key it must not be
     attributed, least of all by its place (python-genai#1909, 2026-01: the order is not kept).
@@ -217,9 +217,8 @@ def parse_line(line: bytes, dialect: str) -> Result:
     response = bytes(found.response)
     if found.error is not None and (found.error.code or response == b"null"):
         return errored(key, found.error)
-    if response == b"null":
-        return errored(key, Status(0, "the vendor gave neither an answer nor a reason", "UNKNOWN"))
-    return result(key, 200, response, dialect)
+    # Nothing says that it was run, nor that it failed: to the caller it has no line.
+    return None if response == b"null" else result(key, 200, response, dialect)
 
 
 def _odd_line(line: bytes) -> ResultLine:
@@ -236,6 +235,9 @@ def parse_vertex_line(line: bytes, dialect: str) -> Echo:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         found = _vertex_line(_loose.loads(line)[1])
     request, response = bytes(found.request), bytes(found.response)
+    if not (request or response or found.status):
+        raise msgspec.ValidationError(f"neither a request nor an answer: {excerpt(line)}")
+    request, response = request or b"{}", response or b"{}"
     try:
         labels = _labelled(request).labels
     except _loose.UNREADABLE:

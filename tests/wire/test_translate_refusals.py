@@ -41,6 +41,21 @@ def told(body: dict[str, Any], from_: str, to: str) -> dict[str, Any]:
         ("mistral.chat", {"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ("gemini.generate", {"tools": [{"google_search": {}}]}, r"tools\[0\].googleSearch"),
         ("gemini.generate", {"generationConfig": {"candidate_count": 3}}, "generationConfig.candidateCount"),
+        ("gemini.generate", {"tool_config": {"retrieval_config": {"language_code": "de"}}}, "toolConfig.retrievalConfig"),
+        (
+            "gemini.generate",
+            {"toolConfig": {"functionCallingConfig": {"mode": "ANY"}, "includeServerSideToolInvocations": True}},
+            "toolConfig.includeServerSideToolInvocations",
+        ),
+        (
+            "gemini.generate",
+            {"toolConfig": {"functionCallingConfig": {"mode": "AUTO", "streamFunctionCallArguments": True}}},
+            "toolConfig.functionCallingConfig.streamFunctionCallArguments",
+        ),
+        ("gemini.generate", {"generationConfig": {"thinkingConfig": {"x": 1}}}, "generationConfig.thinkingConfig.x"),
+        ("gemini.generate", {"generationConfig": {"speechConfig": {"languageCode": "de"}}}, "generationConfig.speechConfig"),
+        ("gemini.generate", {"generationConfig": {"responseSchema": {"type": "STRING"}}}, "generationConfig.responseSchema"),
+        ("gemini.generate", {"generationConfig": {"responseJsonSchema": {"type": "string"}}}, "generationConfig.responseJsonSchema"),
         ("bedrock.converse", {"guardrailConfig": {"guardrailIdentifier": "g"}}, "guardrailConfig"),
         ("bedrock.converse", {"additionalModelRequestFields": {"top_k": 1}}, "additionalModelRequestFields"),
     ],
@@ -128,16 +143,18 @@ def test_calls_without_an_id_get_one_and_one_that_does_not_fit_another() -> None
 def test_geminis_own_form_of_a_schema_becomes_json_schema() -> None:
     schema = {
         "type": "OBJECT",
-        "properties": {"type": {"type": "STRING", "nullable": True}},
-        "propertyOrdering": ["type"],
+        "properties": {"b": {"type": "STRING"}, "type": {"type": "STRING", "nullable": True}},
+        "propertyOrdering": ["type", "unknown"],
     }
     config = {"response_mime_type": "application/json", "response_schema": schema}
     body = {"contents": [{"parts": [{"text": "hi"}]}], "generation_config": config}
     there = told(body, "gemini.generate", "openai.chat")
-    assert there["response_format"]["json_schema"]["schema"] == {
+    found = there["response_format"]["json_schema"]["schema"]
+    assert found == {
         "type": "object",
-        "properties": {"type": {"type": ["string", "null"]}},
+        "properties": {"type": {"type": ["string", "null"]}, "b": {"type": "string"}},
     }
+    assert list(found["properties"]) == ["type", "b"]  # as the vendor was told to order them
 
 
 def test_a_body_in_its_own_dialect_changes_nothing_but_its_model() -> None:

@@ -101,13 +101,15 @@ def _read_tools(found: Fields) -> tuple[Tool, ...]:
 
 def _read_choice(found: Fields) -> ToolChoice | None:
     outer = found.inner("toolConfig")
-    config = outer and outer.inner("functionCallingConfig")
-    if outer is None or config is None:
+    if outer is None:
+        return None
+    config = outer.inner("functionCallingConfig")
+    outer.end()
+    if config is None:
         return None
     mode = config.text("mode").lower()
     names = config.texts("allowedFunctionNames")
     config.end()
-    outer.end()
     if mode == "any" and len(names) == 1:
         return ToolChoice("one", names[0])
     if names or mode not in {"auto", "any", "none", ""}:
@@ -124,6 +126,8 @@ def _read_format(config: Fields) -> tuple[hub.Schema | None, bool]:
     if kind not in {"", "text/plain", _JSON}:
         config.lose("responseMimeType")
     if kind != _JSON:
+        if schema is not None:  # the vendor minds it for JSON only; whoever wrote it wanted more
+            config.lose("responseSchema" if older is not None else "responseJsonSchema")
         return None, False
     return (None, True) if schema is None else (hub.Schema(schema=schema), False)
 
@@ -135,9 +139,11 @@ def _json_schema(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     found: dict[str, Any] = {}
+    order = schema.get("propertyOrdering") or schema.get("property_ordering")
     for name, value in schema.items():
         if name == "properties" and isinstance(value, Mapping):
-            found[name] = {key: _json_schema(inner) for key, inner in value.items()}
+            first = [key for key in order if key in value] if isinstance(order, list) else []
+            found[name] = {key: _json_schema(value[key]) for key in dict.fromkeys([*first, *value])}
         elif name == "type" and isinstance(value, str):
             found[name] = value.lower()
         elif name not in {"nullable", "propertyOrdering", "property_ordering"}:

@@ -271,7 +271,7 @@ class OpenAIBatches:
             if file_id := text(batch, kind):
                 found = self._answers(file_id, offer.dialect)
                 try:
-                    async with aclosing(filled(found, counted, file_id)) as chunks:
+                    async with aclosing(filled(found, counted, self._called(file_id))) as chunks:
                         async for chunk in chunks:
                             if status != "completed":
                                 told.update(_own(chunk, offer))
@@ -312,10 +312,13 @@ class OpenAIBatches:
                 body.chunks(),
                 lambda line: openai.parse_result_line(line, dialect),
                 LINE_BYTES_MAX,
-                f"{self._name}: {file_id}",
+                self._called(file_id),
                 salvaged=openai.unreadable,
             ):
                 yield chunk
+
+    def _called(self, file_id: str) -> str:
+        return f"{self._name}: {file_id}"
 
     def _ended_just_now(self, batch: Mapping[str, object], offer: Offer) -> bool:
         """Say whether the result files are so new that their absence proves nothing."""

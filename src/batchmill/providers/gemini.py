@@ -285,10 +285,11 @@ class GeminiProvider:
             async for found in inline:
                 yield found
             return
+        called = f"{self._name}: {name}"
         try:
             async with self._files.download(name) as body:
-                told = results_of(body.chunks(), parse, LINE_BYTES_MAX, name, gemini.salvaged)
-                async for found in filled(told, batch.counts[0], name):
+                told = results_of(body.chunks(), parse, LINE_BYTES_MAX, called, gemini.salvaged)
+                async for found in filled(told, batch.counts[0], called):
                     yield found
         except (ProviderGone, ProviderRefused) as no:
             if getattr(no, "failure", Failure.INVALID_MEDIA) != Failure.INVALID_MEDIA:

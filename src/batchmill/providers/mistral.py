@@ -259,7 +259,9 @@ class MistralBatches:
             if not file:
                 continue
             try:
-                async for chunk in filled(self._results_in(file, offer), counted, file):
+                async for chunk in filled(
+                    self._results_in(file, offer), counted, f"{self._name}: {file}"
+                ):
                     yield chunk
             except ProviderGone as gone:
                 if fresh:
@@ -276,7 +278,9 @@ class MistralBatches:
 
         headers = {"accept": "application/octet-stream"}
         async with self._rest.download(f"{FILES}/{file}/content", headers=headers) as found:
-            async for chunk in results_of(found.chunks(), parsed, LINE_BYTES_MAX, file):
+            async for chunk in results_of(
+                found.chunks(), parsed, LINE_BYTES_MAX, f"{self._name}: {file}"
+            ):
                 yield chunk
 
     def _refusal(self, job: Mapping[str, object]) -> Words:

@@ -63,6 +63,7 @@ class FakeMistral(MistralFiles):
         self.knows_filter = True  #: whether a list minds a filter by metadata
         self.turns_pages = True  #: whether a list minds the number of a page
         self.page_max = 100
+        self.tells_total = True
 
     def routes(self) -> Iterable[web.RouteDef]:
         return (
@@ -270,7 +271,8 @@ class FakeMistral(MistralFiles):
         size = min(int(query.get("page_size", 100)), self.page_max)
         page = int(query.get("page", 0)) if self.turns_pages else 0
         shown = jobs[page * size : (page + 1) * size]
-        return web.json_response({"data": shown, "object": "list", "total": len(jobs)})
+        total = {"total": len(jobs)} if self.tells_total else {}
+        return web.json_response({"data": shown, "object": "list", **total})
 
     @operation("cancel")
     async def cancel(self, request: web.Request) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from batchmill.core.request import MISTRAL_CHAT
 from batchmill.core.shard import Accepted, NotThere
 from batchmill.errors import ProviderBroke, ProviderBusy, ProviderGone
 from batchmill.ports import Offer
+from batchmill.providers import _listing, mistral
 from batchmill.providers.mistral import MARK
 
 
@@ -41,16 +42,32 @@ async def test_a_job_is_found_by_its_mark_whether_or_not_the_list_minds_a_filter
     assert not any("created_after" in dict(asked) for asked in vendor.listings)
 
 
+@pytest.mark.parametrize("tells_total", [True, False])
 async def test_pages_smaller_than_asked_for_are_turned_all_the_same(
-    shop: Desk, vendor: FakeMistral
+    shop: Desk, vendor: FakeMistral, tells_total: bool
 ) -> None:
-    vendor.page_max = 3
+    vendor.page_max, vendor.tells_total = 3, tells_total
     bought = await shop.bought(offer(shop, "a"))
     for _ in range(10):
         vendor.stranger(1)
     vendor.knows_filter = False
 
     assert await shop.provider.find(bought) == Accepted(bought.upstream_id or "")
+
+
+async def test_an_empty_page_of_a_list_that_counts_jobs_proves_nothing(
+    shop: Desk, vendor: FakeMistral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bought = await shop.bought(offer(shop, "a"))
+    empty = {"data": [], "object": "list", "total": 5}
+
+    async def page(*_: Any, **__: Any) -> _listing.Page:
+        return _listing.Page([], empty, 0.0)
+
+    monkeypatch.setattr(mistral, "page_of", page)
+
+    with pytest.raises(ProviderBroke):
+        await shop.provider.find(bought)
 
 
 async def test_a_list_that_never_ends_proves_nothing(shop: Desk, vendor: FakeMistral) -> None:

@@ -181,10 +181,13 @@ class MistralBatches:
             for job in found.values():
                 yield job
             total = whole(answer.body, "total")
-            more = total > len(seen | found.keys()) or len(found) >= PAGE
+            told = "total" in answer.body  # else an empty page is the end
+            more = not told or total > len(seen | found.keys()) or len(found) >= PAGE
             times = [whole(job, "created_at") for job in found.values()]
             since = oldest(offer, self._clock.now(), answer)
-            if not found or not more or all_older(times, since):
+            if (found and not more) or all_older(times, since):
+                return
+            if not found and (mark or total <= len(seen)):
                 return
             if found.keys() <= seen:
                 break

@@ -43,7 +43,7 @@ def test_a_chat_body_says_all_the_recipe_says(world):
         "max_tokens": 9,
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "product_card", "strict": True, "schema": SCHEMA},
+            "json_schema": {"name": "product_card", "strict": False, "schema": SCHEMA},
         },
         "temperature": 0.5,
     }
@@ -78,7 +78,7 @@ def test_a_responses_body(world):
                 "format": {
                     "type": "json_schema",
                     "name": "product_card",
-                    "strict": True,
+                    "strict": False,
                     "schema": SCHEMA,
                 }
             },
@@ -188,3 +188,46 @@ def test_ready_made_requests_for_another_endpoint_are_refused(world):
     path = world.table("t.jsonl", line("a", url="/v1/embeddings"))
     with pytest.raises(InvalidRecipe, match=r"want to go to /v1/embeddings.*--endpoint"):
         world.cut(path)
+
+
+WHOLE = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}, "b": {"$ref": "#/$defs/b"}},
+    "required": ["b", "a"],
+    "$defs": {"b": {"type": "object", "properties": {"c": {"enum": [{}]}}, "required": ["c"]}},
+}
+
+
+def test_a_schema_without_optional_properties_is_closed_and_strict_at_openai(world):
+    form = asked(world, WHOLE)
+
+    assert form["strict"] is True
+    assert form["schema"]["additionalProperties"] is False
+    assert form["schema"]["$defs"]["b"]["additionalProperties"] is False
+    assert form["schema"]["$defs"]["b"]["properties"] == {"c": {"enum": [{}]}}
+    assert "additionalProperties" not in WHOLE
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {**WHOLE, "required": ["a"]},
+        {**WHOLE, "additionalProperties": True},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "array", "items": {**WHOLE, "required": []}}},
+            "required": ["a"],
+        },
+    ],
+)
+def test_a_schema_that_strict_mode_would_refuse_is_sent_as_it_is_and_judged_here(world, schema):
+    form = asked(world, schema)
+
+    assert form["strict"] is False
+    assert form["schema"] == schema
+
+
+def asked(world, schema):
+    world.cut(world.table("t.csv", "x\n1\n"), prompt="{{ x }}", schema=schema)
+    [body] = world.bodies()
+    return body["response_format"]["json_schema"]

@@ -11,6 +11,7 @@ from batchmill.core.request import DIALECTS
 from batchmill.errors import InvalidRecipe, InvalidRequest
 from batchmill.rows.schema import Judge
 from batchmill.wire import translate
+from batchmill.wire.dialects.closing import closed_schema, is_strict
 from batchmill.wire.hub import EFFORTS, USER, Chat, Embed, Image, Part, Schema, Text, Turn
 
 _encode = msgspec.json.Encoder().encode
@@ -142,7 +143,7 @@ def _chat(recipe: Recipe, system: str | None, known: Mapping[str, Any]) -> Chat:
         model=recipe.model,
         system=() if system is None else (Text(system),),
         turns=(Turn(USER, parts),),
-        schema=None if recipe.schema is None else _named(recipe.schema),
+        schema=None if recipe.schema is None else _named(recipe.schema, recipe.dialect),
         **more,
     )
 
@@ -159,7 +160,12 @@ def _embed(recipe: Recipe, system: str | None, known: Mapping[str, Any]) -> Embe
     return Embed(model=recipe.model, texts=(PROMPT_MARK,), **known)
 
 
-def _named(schema: Mapping[str, object]) -> Schema:
+def _named(schema: Mapping[str, object], dialect: str) -> Schema:
     Judge(schema)  # says so now if it is no JSON Schema
     title = re.sub(r"[^A-Za-z0-9_-]+", "_", str(schema.get("title") or "answer"))[:64]
-    return Schema(name=title or "answer", strict=True, schema=dict(schema))
+    name, closed = title or "answer", closed_schema(schema)
+    if dialect.startswith("openai.") and not is_strict(closed):
+        # Its strict mode would refuse every row; every answer is judged here all the same.
+        return Schema(name=name, strict=False, schema=dict(schema))
+    wanted = closed if dialect.startswith("openai.") else dict(schema)
+    return Schema(name=name, strict=True, schema=wanted)

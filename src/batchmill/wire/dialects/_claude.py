@@ -1,7 +1,6 @@
 """Blocks of content and answers of Anthropic's Messages."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from batchmill.core.request import ANTHROPIC_MESSAGES
@@ -187,25 +186,6 @@ def part(media: hub.Media | Text) -> dict[str, Any]:
     if isinstance(media, Document) and media.name:
         body["title"] = media.name
     return mark(body, media.cache)
-
-
-def closed_schema(schema: Any) -> Any:
-    """Say of every object that it has no properties but its own: the vendor insists on it."""
-    if isinstance(schema, list):
-        return list(map(closed_schema, schema))
-    if not isinstance(schema, Mapping):
-        return schema
-    closed = {
-        name: {key: closed_schema(inner) for key, inner in value.items()}
-        if name in {"properties", "$defs", "definitions"} and isinstance(value, Mapping)
-        else value
-        if name in {"enum", "const", "default", "examples", "required"}
-        else closed_schema(value)
-        for name, value in schema.items()
-    }
-    if schema.get("type") == "object":
-        closed.setdefault("additionalProperties", False)
-    return closed
 
 
 # ----------------------------------------------------------------------------------------- answers

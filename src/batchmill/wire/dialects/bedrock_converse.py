@@ -13,7 +13,6 @@ from batchmill.core.request import BEDROCK_CONVERSE
 from batchmill.errors import InvalidRequest
 from batchmill.wire import hub
 from batchmill.wire.dialects import _models
-from batchmill.wire.dialects._claude import closed_schema
 from batchmill.wire.dialects._converse import (
     cache_point,
     part,
@@ -23,6 +22,7 @@ from batchmill.wire.dialects._converse import (
     write_blocks,
 )
 from batchmill.wire.dialects._fields import Fields, as_object, as_text, lacks
+from batchmill.wire.dialects.closing import closed_schema
 from batchmill.wire.hub import Chat, Text, Tool, ToolChoice, Turn
 
 MAX_TOKENS = (("inferenceConfig", "maxTokens"),)

@@ -17,6 +17,7 @@ from batchmill.errors import (
     MissingKey,
     NotFound,
     Overtaken,
+    ProviderBroke,
     ProviderBusy,
     ProviderError,
     ProviderGone,
@@ -139,6 +140,27 @@ async def test_a_passing_404_gives_nothing_up() -> None:
     assert view.counts.succeeded == 2
     assert len(town.shelf.sales()) == 1
     assert town.clock.now() - began > 600, "it is looked for again over a long time"
+
+
+async def test_trouble_of_other_kinds_is_no_proof_that_it_is_gone() -> None:
+    town = Town(rows=2)
+    busy = [ProviderBusy("503", retry_at=0.0)] * (2 * GONE_LOOKS)
+    town.fails("check", *busy, ProviderGone("404"))
+    view = await town.finished(await town.batch())
+    assert view.counts.succeeded == 2
+
+
+async def test_files_that_nobody_can_ever_read_do_not_wait_for_ever() -> None:
+    town = Town(rows=2)
+
+    def answered(sale: Sale, offer: Offer) -> Iterator[list[Result]]:
+        raise ProviderBroke("<html>")
+        yield []
+
+    town.provider.answered = answered
+    view = await town.finished(await town.batch())
+    assert view.counts.failures == {Failure.MISSING: 2}
+    assert not town.shelf.discarded, "what was paid for is left where it is"
 
 
 async def test_files_that_hold_less_than_was_sold_are_fetched_again_before_anything_is_bought() -> (

@@ -49,7 +49,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "take a failed look-up for a no": [
         (
             ADVANCE,
-            "return CannotTell(at, _words(error))",
+            "return CannotTell(at, words(error))",
             "from batchmill.core.shard import NotThere; return NotThere()",
         )
     ],
@@ -130,7 +130,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "forget to hold": [
         (
             ADVANCE,
-            "return await self.store.record(shard, event, self.clock.now(), hold=words)",
+            "return await self.store.record(shard, event, self.clock.now(), hold=said)",
             "return await self.store.record(shard, event, self.clock.now())",
         )
     ],

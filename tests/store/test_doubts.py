@@ -1,7 +1,7 @@
 """What every store promises about creates in doubt, upstream ids, and tidying up."""
 
 import pytest
-from tests.store.test_contract import INTENT, TALLY, collecting
+from tests.store.test_contract import INTENT, collecting
 
 from batchmill.core.shard import (
     Accepted,
@@ -12,6 +12,7 @@ from batchmill.core.shard import (
     Postponed,
     Refused,
     State,
+    Tally,
     Tidied,
 )
 from batchmill.errors import InDoubt
@@ -66,7 +67,7 @@ async def test_upstream_ids_that_are_certain_are_told_to_those_who_look_for_thei
 async def test_what_is_left_upstream_of_a_settled_shard_is_due_until_it_is_tidied(store, make):
     batch, (first, *_) = await make.create(store, count=2)
     shard = await collecting(store, first)
-    shard = await store.settle(shard, Collected("k", TALLY), 110.0, batch, [], "")
+    shard = await store.settle(shard, Collected("k", Tally(succeeded=9)), 110.0, batch, [], "")
     assert first.id in await store.due(111.0)
 
     shard = await store.record(shard, Postponed(500.0, "502"), 112.0)

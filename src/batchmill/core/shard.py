@@ -139,6 +139,7 @@ class Postponed:
 
     retry_at: float
     reason: str
+    doubted: bool = False  #: it was answered, and the answer is not believed yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,7 @@ class Shard:
     progress: Progress = Progress()
     note: str = ""  #: the last trouble, in one line; empty when all is well
     trouble: int = 0  #: how often in a row a call had to be postponed; sets the next wait
+    doubts: int = 0  #: how often since the last good answer one was not believed
     kept: str = ""  #: name of its result segments, once collected
     tally: Tally = Tally()
     tidied: bool = False
@@ -297,14 +299,18 @@ def _changed(shard: Shard, event: Event) -> Shard:  # noqa: C901  # a flat table
             return replace(shard, due_at=at, trouble=shard.trouble + 1)
         case Unprepared(at, reason):
             return replace(shard, ref=None, due_at=at, note=reason, trouble=shard.trouble + 1)
-        case NotAccepted(at, reason) | CannotTell(at, reason) | Postponed(at, reason):
+        case Postponed(at, reason, doubted):
+            doubts, trouble = shard.doubts + doubted, shard.trouble + 1
+            return replace(shard, due_at=at, note=reason, trouble=trouble, doubts=doubts)
+        case NotAccepted(at, reason) | CannotTell(at, reason):
             return replace(shard, due_at=at, note=reason, trouble=shard.trouble + 1)
         case Progressed(check_at, progress):
-            return replace(shard, due_at=check_at, progress=progress, note=progress.note, trouble=0)
+            moved = replace(shard, due_at=check_at, progress=progress, note=progress.note)
+            return replace(moved, trouble=0, doubts=0)
         case CancelSent(check_at):
             return replace(shard, due_at=check_at, note="", trouble=0)
         case Ended(progress):
-            return replace(shard, progress=progress, due_at=0.0, note="", trouble=0)
+            return replace(shard, progress=progress, due_at=0.0, note="", trouble=0, doubts=0)
         case NotThere():
             return replace(shard, due_at=0.0, trouble=0)
         case NotOurs(find_at):

@@ -55,6 +55,7 @@ from batchmill.errors import (
 from batchmill.ports import Clock, Ids, Offer, Pricing, Rows, Store, Supplier, Suppliers
 from batchmill.service.heard import Heard, expired, too_few
 from batchmill.service.room import Quotas
+from batchmill.service.saying import why_held, words
 
 log = logging.getLogger(__name__)
 
@@ -154,21 +155,21 @@ class Advancer:
             shard = await self.store.record(shard, intent, now, account=supplier.account)
         except InDoubt as wait:
             patient_s = min(DOUBT_WAIT_S * 2 ** min(shard.trouble, DOUBLINGS_MAX), DOUBT_WAIT_MAX_S)
-            return await self.store.record(shard, Postponed(now + patient_s, _words(wait)), now)
+            return await self.store.record(shard, Postponed(now + patient_s, words(wait)), now)
         offer = await self._offer(shard, batch, send_before=awake + leave_s)
         try:
             upstream_id = await supplier.provider.submit(offer)
         except (ProviderBusy, NotSent) as error:
             retry_at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))
-            event: Event = NotAccepted(retry_at, _words(error))
+            event: Event = NotAccepted(retry_at, words(error))
         except ProviderRefused as refusal:
             if refusal.failure == Failure.ACCOUNT:
-                words = _words(refusal)
-                event = NotAccepted(self._again_at(shard), words)
-                return await self.store.record(shard, event, self.clock.now(), hold=words)
+                said = words(refusal)
+                event = NotAccepted(self._again_at(shard), said)
+                return await self.store.record(shard, event, self.clock.now(), hold=said)
             event = _refused(shard, refusal)
         except ProviderGone as gone:
-            event = Unprepared(self._again_at(shard), _words(gone))
+            event = Unprepared(self._again_at(shard), words(gone))
         except ProviderError:
             # Silent, or not in its own protocol: it may have accepted. Never a second call, always
             # a look-up: `due_at` is already the moment from which one proves something.
@@ -176,8 +177,8 @@ class Advancer:
         except BUGS:
             raise
         except Exception as error:  # noqa: BLE001  # as silent as any other, but the person is told
-            event = CannotTell(shard.due_at, _words(error))
-            hold = _trouble(error)
+            event = CannotTell(shard.due_at, words(error))
+            hold = why_held(error)
             return await self.store.record(shard, event, self.clock.now(), hold=hold)
         else:
             return await self._accepted(shard, upstream_id, supplier.poll_s)
@@ -207,12 +208,12 @@ class Advancer:
             return await self._call(command, shard, batch, supplier), ""
         except ProviderGone as gone:
             bought = shard.state in (State.IN_PROGRESS, State.CANCELLING, State.COLLECTING)
-            if bought and shard.trouble >= GONE_LOOKS:
-                return Vanished(_words(gone)), ""
-            return self._later(shard, gone), ""
+            if bought and shard.doubts >= GONE_LOOKS:
+                return Vanished(words(gone)), ""
+            return self._later(shard, gone, doubted=bought), ""
         except ProviderRefused as refusal:
             if refusal.failure == Failure.ACCOUNT:
-                return self._later(shard, refusal), _words(refusal)
+                return self._later(shard, refusal), words(refusal)
             if shard.state is State.PLANNED:
                 return _refused(shard, refusal), ""
             return self._later(shard, refusal), ""
@@ -220,18 +221,23 @@ class Advancer:
             if shard.provisional and shard.state is State.COLLECTING:
                 return NotOurs(self.clock.now() + supplier.find_after_s), ""
             return self._later(shard, stranger), ""
-        except (ProviderBusy, ProviderSilent, ProviderBroke, NotSent) as error:
+        except ProviderBroke as broke:
+            collecting = shard.state is State.COLLECTING
+            if collecting and shard.doubts >= GONE_LOOKS:  # files that nobody can read, for hours
+                return Vanished(words(broke)), ""
+            return self._later(shard, broke, doubted=collecting), ""
+        except (ProviderBusy, ProviderSilent, NotSent) as error:
             return self._later(shard, error), ""
         except BUGS:
             raise
         except Exception as error:  # noqa: BLE001  # one broken batch must not stop all the others
-            return self._later(shard, error), _trouble(error)
+            return self._later(shard, error), why_held(error)
 
-    def _later(self, shard: Shard, error: Exception) -> Event:
+    def _later(self, shard: Shard, error: Exception, *, doubted: bool = False) -> Event:
         at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))
         if shard.state is State.SUBMITTING:
-            return CannotTell(at, _words(error))
-        return Postponed(at, _words(error))
+            return CannotTell(at, words(error))
+        return Postponed(at, words(error), doubted)
 
     async def _call(
         self, command: Command, shard: Shard, batch: Batch, supplier: Supplier
@@ -273,8 +279,8 @@ class Advancer:
             return NotOurs(self.clock.now() + supplier.find_after_s)
         told = kept.tally.succeeded + sum(len(rows) for rows in kept.tally.failed.values())
         assert told == len(shard.rows), f"{shard.id}: {told} outcomes for {len(shard.rows)} rows"
-        if shard.trouble < SHORT_LOOKS and (short := too_few(shard, kept.tally)):
-            raise ProviderBroke(f"{shard.provider}: {short}")
+        if shard.doubts < SHORT_LOOKS and (short := too_few(shard, kept.tally)):
+            return self._later(shard, ProviderBroke(f"{shard.provider}: {short}"), doubted=True)
         self.quotas.learn(batch, shard, heard.quota)
         return Collected(kept.name, kept.tally, heard.account)
 
@@ -288,9 +294,9 @@ class Advancer:
             if isinstance(error, BUGS):
                 raise
             if shard.trouble + 1 < TIDY_MAX:
-                return Postponed(self._again_at(shard), _words(error))
+                return Postponed(self._again_at(shard), words(error))
             log.info(
-                "%s: left upstream: %s", shard.id, _words(error), extra={"action": "left_upstream"}
+                "%s: left upstream: %s", shard.id, words(error), extra={"action": "left_upstream"}
             )
         return Tidied()
 
@@ -324,7 +330,7 @@ class Advancer:
 
     async def _cannot_work(self, shard: Shard, error: UserError) -> Shard:
         event = self._later(shard, error)
-        return await self.store.record(shard, event, self.clock.now(), hold=_words(error))
+        return await self.store.record(shard, event, self.clock.now(), hold=words(error))
 
     async def _gone_media(self, shard: Shard, batch: Batch, event: Event) -> RowSet:
         """Return the rows not to be tried again, as their image is gone. Looked at after a failure
@@ -379,19 +385,7 @@ def _refused(shard: Shard, refusal: ProviderRefused) -> Refused:
     failure = Failure(refusal.failure)
     if failure is Failure.NOT_RUN and len(shard.rows) == 1:
         failure = Failure.TOO_LONG
-    return Refused(_words(refusal), failure)
-
-
-def _trouble(error: Exception) -> str:
-    """Return why a batch is held for an error that is no provider's."""
-    if isinstance(error, UserError):
-        return _words(error)
-    log.error("%s", error, extra={"action": "advance_failed"}, exc_info=error)
-    return f"a bug in batchmill or in a provider: {type(error).__name__}: {_words(error)}"
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:1000] or type(error).__name__
+    return Refused(words(refusal), failure)
 
 
 __all__ = ["LEAVE_WITHIN_S", "Advancer", "is_late"]

@@ -1,12 +1,15 @@
 """What names and knobs mean, once settings and providers have met."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from batchmill import providers
 from batchmill.errors import InvalidSetting, MissingKey, UnknownModel, UnknownProvider, UserError
-from batchmill.settings import Settings, load
+from batchmill.providers import sim
+from batchmill.settings import ProviderSettings, Settings, load
 from batchmill.wiring import Market, SystemClock, SystemIds
 
 SETTINGS = """
@@ -132,3 +135,51 @@ def test_ids_sort_by_time_and_are_never_the_same() -> None:
     assert len(set(made)) == 200
     assert ids.batch_at(1.0) < ids.batch_at(2.0) < min(made)
     assert all(len(f"{name}-00001-99999999") <= 64 for name in made)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("[providers.openai]\nbase_ulr = 'http://x/v1'\n", "'base_ulr'. Did you mean base_url?"),
+        ("[providers.openai]\norganisation = 'x'\n", "Did you mean organization?"),
+        ("[providers.x]\nkind = 'live'\nsensor = 'vllm'\n", "Did you mean sensors?"),
+        ("[providers.sim]\nturnarund_s = 1\n", "Did you mean turnaround_s?"),
+        ("[providers.local]\nthread = 1\n", "Did you mean threads?"),
+    ],
+)
+def test_a_setting_that_a_provider_does_not_have_is_told_with_the_nearest_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, words: str
+) -> None:
+    (tmp_path / "batchmill.toml").write_text(section)
+    monkeypatch.chdir(tmp_path)
+    name = section.partition(".")[2].partition("]")[0]
+    here = market(load({"home": str(tmp_path)}))
+    for look in (lambda: here.named(f"{name}/m"), lambda: here.missing(name)):
+        with pytest.raises(InvalidSetting) as caught:
+            look()
+        assert words in str(caught.value)
+
+
+def test_a_section_that_means_nobody_is_an_error_whoever_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "batchmill.toml").write_text("[providers.opneai]\nbase_url = 'http://gate/v1'\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownProvider, match=r"Did you mean \[providers.openai\]\?"):
+        market(load({"home": str(tmp_path)})).named("openai/gpt-4o-mini")
+
+
+def test_what_every_provider_can_be_told_is_what_the_settings_have() -> None:
+    assert set(providers.COMMON) == set(ProviderSettings.model_fields)
+
+
+def test_a_provider_of_another_package_need_not_list_its_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def foreign(_: str) -> providers.ProviderSpec:
+        return replace(sim.PROVIDER, options=())
+
+    monkeypatch.setattr(providers, "spec", foreign)
+    providers.check_options("mine", "elsewhere", {"whatever": 1})
+    with pytest.raises(InvalidSetting, match="has no setting"):
+        providers.check_options("mine", "sim", {"whatever": 1})

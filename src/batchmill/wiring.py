@@ -137,6 +137,7 @@ class Market:
                 f"model {model!r}: expected PROVIDER/MODEL, e.g. local/smollm2-135m, or a name "
                 f"under [models] in batchmill.toml (there: {known})."
             )
+        providers.check_sections({n: own.kind for n, own in self.settings.providers.items()})
         spec, knobs = self.spec(name), self.knobs(name)
         self._known_model(name, model_name, spec, knobs)
         lane = spec.lanes[0] if lane == "auto" else lane
@@ -161,6 +162,7 @@ class Market:
     def knobs(self, name: str, lane: str = "batch") -> Knobs:
         """Return the provider's knobs for a lane: what was set, over what its spec says."""
         spec, own = self.spec(name), self.settings.providers.get(name) or ProviderSettings()
+        providers.check_options(name, own.kind or name, own.options)
         terms = spec.live if lane == "live" and spec.live is not None else spec
         variables = (own.key_variable,) if own.key_variable else self._key_variables(spec)
         where, key = next(((v, k) for v in variables if (k := self.env.get(v))), ("", None))

@@ -7,7 +7,7 @@ Nothing else registers a provider. Another package brings one through the entry 
 
 import difflib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,6 +19,20 @@ from batchmill.errors import InvalidRecipe, InvalidSetting, UnknownProvider
 from batchmill.ports import Clock, Http, Ids, Provider
 
 GROUP = "batchmill.providers"
+#: What `[providers.NAME]` may say of every provider; each one's own settings come on top.
+COMMON = (
+    "kind",
+    "base_url",
+    "key_variable",
+    "key",
+    "timeout_s",
+    "idle_timeout_s",
+    "poll_s",
+    "find_after_s",
+    "requests_max",
+    "enqueued_tokens_max",
+    "keep_upstream",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +145,52 @@ def clean_url(found: str, name: str) -> str:
     return found.rstrip("/")
 
 
+def known_options(name: str, found: "Knobs", known: Collection[str]) -> None:
+    """Raise `InvalidSetting` for a knob this provider does not have, with the nearest name."""
+    _known_settings(name, found.options, known)
+
+
+def _known_settings(name: str, found: Collection[str], known: Collection[str]) -> None:
+    for option in found:
+        if option not in known:
+            near = difflib.get_close_matches(option, (*known, *COMMON), n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            own = (
+                f"Its own are: {', '.join(sorted(known))}." if known else "It has none of its own."
+            )
+            raise InvalidSetting(f"[providers.{name}] has no setting {option!r}. {hint}{own}")
+
+
+def check_options(name: str, kind: str, options: Mapping[str, object]) -> None:
+    """
+    Raise `InvalidSetting` for a setting that a provider of that kind does not have.
+
+    What other packages bring need not list theirs: they look at them themselves, when opened.
+    """
+    known = spec(kind).options
+    if known or kind in _ours():
+        _known_settings(name, options, known)
+
+
+def check_sections(kinds: Mapping[str, str | None]) -> None:
+    """Raise `UnknownProvider` for a `[providers.NAME]` that means nobody: a name mistyped."""
+    for name, kind in kinds.items():
+        if not kind and name not in names():
+            near = difflib.get_close_matches(name, names(), n=1, cutoff=0.5)
+            hint = f"Did you mean [providers.{near[0]}]? " if near else ""
+            raise UnknownProvider(
+                f"[providers.{name}]: there is no provider called {name!r}. {hint}"
+                f'One of your own needs a kind, e.g. kind = "live". Known: {", ".join(names())}.'
+            )
+
+
+def _ours() -> set[str]:
+    return {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+
+
 def names() -> list[str]:
     """Return every provider that can be named, ours and those of other packages."""
-    ours = {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
-    return sorted(ours | {e.name for e in entry_points(group=GROUP)})
+    return sorted(_ours() | {e.name for e in entry_points(group=GROUP)})
 
 
 def spec(name: str) -> ProviderSpec:

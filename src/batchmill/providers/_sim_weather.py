@@ -78,7 +78,7 @@ class Options:
 _CHANCES: Final = tuple(
     f.name for f in fields(Faults) if f.type is float and f.name != "listing_lag_s"
 )
-_KEYS: Final = ("seed", "turnaround_s", "order", "listing_lag_s", "failures", *_CHANCES)
+OPTIONS: Final = ("seed", "turnaround_s", "order", "listing_lag_s", "failures", *_CHANCES)
 
 
 def options(knobs: Knobs, name: str = "sim") -> Options:
@@ -92,8 +92,8 @@ def options(knobs: Knobs, name: str = "sim") -> Options:
 def _options(knobs: Knobs) -> Options:
     made = Options()
     for key, value in knobs.options.items():
-        if key not in _KEYS:
-            raise InvalidSetting(f"there is no key {key!r}. {_near(key, _KEYS)}")
+        if key not in OPTIONS:
+            raise InvalidSetting(f"there is no key {key!r}. {_near(key, OPTIONS)}")
         if key == "seed":
             if not isinstance(value, int) or abs(value) >= 2**63:
                 raise _wrong(key, value, "a whole number")

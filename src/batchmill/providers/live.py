@@ -6,8 +6,7 @@ the dispatcher sends the rows; the ledger is the result. A lost process is made 
 """
 
 import asyncio
-import difflib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
@@ -27,7 +26,7 @@ from batchmill.live.endpoint import Endpoint, Judge
 from batchmill.live.ledger import Stopped
 from batchmill.live.run import Run
 from batchmill.ports import Answer, Checked, Found, Offer, Provider
-from batchmill.providers import LIVE_TERMS, Context, Knobs, ProviderSpec
+from batchmill.providers import LIVE_TERMS, Context, Knobs, ProviderSpec, known_options
 from batchmill.providers._rest import KEY_LETTERS_MIN, Rest, Words, objects
 from batchmill.wire import failures, openai
 
@@ -280,18 +279,6 @@ def _ready(knobs: Knobs) -> str | None:
     return None if _usable(knobs.base_url) else "set base_url: http(s)://HOST/v1"
 
 
-def known_options(name: str, knobs: Knobs, known: Collection[str]) -> None:
-    """Raise `InvalidSetting` for a knob this provider does not have, with the nearest name."""
-    for option in knobs.options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise InvalidSetting(
-                f"[providers.{name}] has no setting {option!r}. {hint}"
-                f"Its own are: {', '.join(sorted(known))}."
-            )
-
-
 def whole_number(name: str, knobs: Knobs, option: str, default: int, most: int) -> int:
     """Return a knob that must be a whole number from 1 to *most*."""
     value = knobs.options.get(option, default)
@@ -335,5 +322,6 @@ PROVIDER = ProviderSpec(
     listing_lag_s=LIVE_TERMS.listing_lag_s,
     found_by="its ledger, a file named after the shard",
     ready=_ready,
+    options=OPTIONS,
     open=_open,
 )

@@ -235,5 +235,6 @@ PROVIDER = ProviderSpec(
     free=True,
     models=lambda _: (MODEL,),
     ready=_missing,
+    options=OPTIONS,
     open=_open,
 )

@@ -25,7 +25,7 @@ from batchmill.ports import Checked, Clock, Found, Offer, Provider
 from batchmill.providers import Context, ProviderSpec
 from batchmill.providers._sim_answers import MODELS, Answer, answerer, custom_id_in, failed
 from batchmill.providers._sim_shelf import FolderShelf, Lines, Sale, Shelf
-from batchmill.providers._sim_weather import SUNNY, Faults, Luck, ever_new, options, seeded
+from batchmill.providers._sim_weather import OPTIONS, SUNNY, Faults, Luck, ever_new, options, seeded
 from batchmill.wire.openai import (
     parse_result_line,
     render_request_line,
@@ -370,5 +370,6 @@ PROVIDER = ProviderSpec(
     found_by="its mark: the shard's id",
     free=True,
     models=lambda _: MODELS,
+    options=OPTIONS,
     open=_open,
 )

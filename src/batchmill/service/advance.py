@@ -206,11 +206,8 @@ class Advancer:
         """Make one call; return the event it amounts to, and why the batch must be held, if so."""
         try:
             return await self._call(command, shard, batch, supplier), ""
-        except ProviderGone as gone:
-            bought = shard.state in (State.IN_PROGRESS, State.CANCELLING, State.COLLECTING)
-            if bought and shard.doubts >= GONE_LOOKS:
-                return Vanished(words(gone)), ""
-            return self._later(shard, gone, doubted=bought), ""
+        except (ProviderGone, ProviderBroke) as odd:
+            return self._doubted(shard, odd), ""
         except ProviderRefused as refusal:
             if refusal.failure == Failure.ACCOUNT:
                 return self._later(shard, refusal), words(refusal)
@@ -221,17 +218,21 @@ class Advancer:
             if shard.provisional and shard.state is State.COLLECTING:
                 return NotOurs(self.clock.now() + supplier.find_after_s), ""
             return self._later(shard, stranger), ""
-        except ProviderBroke as broke:
-            collecting = shard.state is State.COLLECTING
-            if collecting and shard.doubts >= GONE_LOOKS:  # files that nobody can read, for hours
-                return Vanished(words(broke)), ""
-            return self._later(shard, broke, doubted=collecting), ""
         except (ProviderBusy, ProviderSilent, NotSent) as error:
             return self._later(shard, error), ""
         except BUGS:
             raise
         except Exception as error:  # noqa: BLE001  # one broken batch must not stop all the others
             return self._later(shard, error), why_held(error)
+
+    def _doubted(self, shard: Shard, odd: ProviderGone | ProviderBroke) -> Event:
+        """Believe that what was sold is gone, or its files beyond reading, only after many looks."""
+        doubted = shard.state is State.COLLECTING
+        if isinstance(odd, ProviderGone):
+            doubted |= shard.state in (State.IN_PROGRESS, State.CANCELLING)
+        if doubted and shard.doubts >= GONE_LOOKS:
+            return Vanished(words(odd))
+        return self._later(shard, odd, doubted=doubted)
 
     def _later(self, shard: Shard, error: Exception, *, doubted: bool = False) -> Event:
         at = max(getattr(error, "retry_at", 0.0), self._again_at(shard))

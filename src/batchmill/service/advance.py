@@ -226,7 +226,7 @@ class Advancer:
             return self._later(shard, error), why_held(error)
 
     def _doubted(self, shard: Shard, odd: ProviderGone | ProviderBroke) -> Event:
-        """Believe that what was sold is gone, or its files beyond reading, only after many looks."""
+        """Believe that what was sold is gone, or beyond reading, only after many looks."""
         doubted = shard.state is State.COLLECTING
         if isinstance(odd, ProviderGone):
             doubted |= shard.state in (State.IN_PROGRESS, State.CANCELLING)

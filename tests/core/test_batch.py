@@ -96,7 +96,7 @@ def test_every_row_is_counted_exactly_once() -> None:
     shards = [
         settled(1, 0, {Failure.SERVER: [1, 2], Failure.EXPIRED: [3], Failure.CANCELED: [4]}),
         shard(2, State.IN_PROGRESS, 5),
-        shard(3, State.PLANNED, rows=rows_of([1]), attempt=2),
+        shard(3, State.IN_PROGRESS, rows=rows_of([1]), attempt=2, upstream_id="up-3"),
     ]
     counts = count(BATCH, shards)
     assert (counts.succeeded, counts.errored, counts.expired, counts.canceled) == (1, 1, 1, 1)
@@ -104,6 +104,14 @@ def test_every_row_is_counted_exactly_once() -> None:
     assert counts.total == 10 == counts.succeeded + counts.unsuccessful + counts.pending
     assert counts.failures == {Failure.SERVER: 1, Failure.EXPIRED: 1, Failure.CANCELED: 1}
     assert counts.retried == 1
+
+
+def test_an_attempt_is_what_a_provider_has_had() -> None:
+    first = settled(1, 0, {Failure.SERVER: [1, 2], Failure.ACCOUNT: [3]})
+    planned = shard(2, State.PLANNED, rows=rows_of([1, 2, 3]), attempt=2)
+    assert count(BATCH, [first, planned]).retried == 0
+    taken = replace(planned, state=State.IN_PROGRESS, upstream_id="up-2")
+    assert count(BATCH, [first, taken]).retried == 2
 
 
 def test_tokens_and_cost_are_summed_over_attempts() -> None:

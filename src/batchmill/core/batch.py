@@ -121,9 +121,6 @@ def count(batch: Batch, shards: Sequence[Shard]) -> Counts:
         by_outcome[Outcome(POLICIES[failure].called)] += len(rows)
     pending = sum(len(s.rows) for s in shards if s.state is not State.SETTLED)
     settled = [s for s in shards if s.state is State.SETTLED]
-    again = sum(len(s.rows) for s in shards if s.attempt > 1)
-    # What the account was to blame for was no offer of the row.
-    unheard = sum(len(s.tally.failed.get(Failure.ACCOUNT, NO_ROWS)) for s in settled)
     costs = [s.tally.cost_usd for s in settled if s.tally.cost_usd is not None]
     return Counts(
         total=batch.rows,
@@ -133,10 +130,23 @@ def count(batch: Batch, shards: Sequence[Shard]) -> Counts:
         expired=by_outcome[Outcome.EXPIRED],
         pending=pending,
         failures={f: len(rows) for f, rows in sorted(final.items())},
-        retried=max(0, again - unheard),
+        retried=_retried(shards),
         usage=sum((s.tally.usage for s in settled), Usage()),
         cost_usd=sum(costs, Decimal(0)) if costs else None,
     )
+
+
+def _retried(shards: Sequence[Shard]) -> int:
+    """Count the offers that a provider has had, of rows that one has had before."""
+    if all(shard.attempt == 1 for shard in shards):
+        return 0
+    offers, rows = 0, NO_ROWS
+    for shard in shards:
+        # What was only planned was no offer, nor was what the account was to blame for.
+        if shard.upstream_id is not None:
+            heard = shard.rows - shard.tally.failed.get(Failure.ACCOUNT, NO_ROWS)
+            offers, rows = offers + len(heard), rows | heard
+    return offers - len(rows)
 
 
 def status(batch: Batch, shards: Sequence[Shard]) -> Status:

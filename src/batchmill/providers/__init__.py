@@ -114,6 +114,7 @@ class ProviderSpec:
     found_by: str = ""  #: how a lost submission is found again, in words
     #: An upstream batch carries no mark of ours: only one create may be in doubt at a time.
     unmarked: bool = False
+    cancels: bool = True  #: False: what it has, it runs to its end, and has paid
     discount: str = ""  #: what its batch lane saves, in words: "50%"
     options: tuple[str, ...] = ()  #: knobs of its own, beside those that every provider has
     free: bool = False  #: it costs nothing, so `cost_usd` is 0 and not unknown

@@ -377,6 +377,7 @@ PROVIDER = ProviderSpec(
     live=LIVE_TERMS,
     found_by="time, endpoint and number of requests, proven by the custom_ids of its results",
     unmarked=True,
+    cancels=False,
     discount="50%",
     options=OPTIONS,
     open=_open,

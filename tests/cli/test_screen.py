@@ -113,8 +113,8 @@ def test_more_shards_than_a_terminal_has_lines_are_counted() -> None:
         (
             [State.IN_PROGRESS] * 12 + [State.PLANNED] * 28,
             (
-                "12 of 40 shards are submitted and go on upstream; 28 wait until you run: "
-                "batchmill resume batch_x (or keep `batchmill work` running)."
+                "12 of 40 shards are submitted and go on upstream; 28 wait until a batchmill "
+                "process runs again: batchmill resume batch_x (or batchmill work)."
             ),
         ),
         (
@@ -144,9 +144,31 @@ def test_the_live_lane_stands_still_and_keeps_what_is_finished() -> None:
     found = replace(found, batch=replace(found.batch, lane="live"))
     told = text.interrupted(found, moved_by_other=False)
     assert told == (
-        "batch_x stands still until you run: batchmill resume batch_x (or keep `batchmill work` "
-        "running); finished and kept: 14,000 of 40,000 rows."
+        "batch_x stands still until a batchmill process runs again: batchmill resume batch_x "
+        "(or batchmill work); finished and kept: 14,000 of 40,000 rows."
     )
+
+
+def test_only_after_an_interrupt_the_next_one_is_said_to_leave_at_once() -> None:
+    assert "Ctrl-C again leaves at once" in text.draining(2, interrupted=True)
+    told = text.draining(2, interrupted=False)
+    assert told.startswith("waiting for 2 answers of other batches, already asked for and paid;")
+    assert "again leaves" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("The model `x` does not exist", True),
+        ("echo is not available in your region", True),
+        ("Incorrect API key provided", False),
+    ],
+)
+def test_a_hold_about_the_model_says_that_a_batch_keeps_its_model(words: str, about: bool) -> None:
+    found = view(*MIXED).batch
+    told = text.held(replace(found, held=words))
+    assert ("put this one away with: batchmill cancel batch_x" in told) is about
+    assert "batchmill resume batch_x" in told
 
 
 def test_what_another_process_moves_goes_on() -> None:

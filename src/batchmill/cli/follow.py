@@ -3,9 +3,10 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text, waits, words
+from batchmill.cli import CALLER_MUST_ACT, INTERRUPTED, text, waits
 from batchmill.cli.house import Stop
 from batchmill.cli.screen import JsonLines, Screen
+from batchmill.service.plan import unfinished
 
 if TYPE_CHECKING:
     from batchmill.service.inspect import View
@@ -77,17 +78,31 @@ class News:
         self.house, self.screen, self.work = house, screen, work
         self._said: set[str] = set()
         self._waited = False
+        self._begun = False
 
     async def tell(self, view: "View") -> None:
         if view.batch.held:
             self._once(text.held(view.batch))
         if self.work:
+            await self._tell_of_others(view.batch.id)
             await self._tell_whose_turn_it_is()
         elif view.stalled_since is not None and not waits.at_a_standstill(view):
             self._once(
                 "no batchmill process is running, so nothing moves it. "
                 f"Run: batchmill resume {view.batch.id} (or batchmill work)"
             )
+
+    async def _tell_of_others(self, batch_id: str) -> None:
+        """Say at the start what else is moved, and bought, by whoever works in this home."""
+        if self._begun:
+            return
+        self._begun = True
+        alive, _ = await self.house.turn.last_seen()
+        if alive and not self.house.engine.working:
+            return
+        found = await unfinished(self.house.store)
+        if others := [b.id for b in found if b.id != batch_id and not b.held]:
+            self._once(text.also_moves(others))
 
     async def _tell_whose_turn_it_is(self) -> None:
         if self.house.engine.working:
@@ -123,7 +138,7 @@ async def conclude(
             written = await endings.write(house, view, out, screen, force=force)
         status = endings.status_of(view)
         endings.tell(view, screen, written, status)
-        _tell_of_draining(house, screen)
+        _tell_of_draining(house, screen, interrupted=interrupted)
         return status
     screen.close()
     # Held, and the news has said why; or somebody asked us to stop.
@@ -133,14 +148,11 @@ async def conclude(
     if interrupted:
         alive, _ = await house.turn.last_seen()
         screen.say(text.interrupted(view, moved_by_other=alive))
-    _tell_of_draining(house, screen)
+    _tell_of_draining(house, screen, interrupted=interrupted)
     return status
 
 
-def _tell_of_draining(house: "House", screen: Screen) -> None:
+def _tell_of_draining(house: "House", screen: Screen, *, interrupted: bool) -> None:
     """Say why it takes a while to stop: live answers under way are paid for, and waited for."""
     if waiting := house.market.in_flight:
-        screen.say(
-            f"waiting for {words.plural(waiting, 'answer')} already asked for. Ctrl-C again leaves "
-            "at once; those rows are then sent, and paid for, again."
-        )
+        screen.say(text.draining(waiting, interrupted=interrupted))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchmill.cli import words
+from batchmill.cli import CALLER_MUST_ACT, text, words
 from batchmill.cli.follow import conclude, follow
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.screen import Screen, screen
@@ -64,9 +64,10 @@ def resume_command(batch: str, json: bool, shards: bool, output: str | None, for
         from batchmill.service.plan import resume
 
         batch_id = await find(house.store, batch)
-        held = (await house.store.batch(batch_id)).held
+        batch_ = await house.store.batch(batch_id)
         await resume(house.store, batch_id)
-        shown = screen(json=json, each_shard=shards, over=held)
+        shown = screen(json=json, each_shard=shards, over=batch_.held)
+        shown.say(f"{batch_id}: {text.table(batch_)}")
         return await _finish(house, stop, batch_id, shown, output=output, force=force)
 
     _refuse_two_on_stdout(json, output)
@@ -120,10 +121,14 @@ def retry_command(
             max_tokens=max_tokens,
             requests_min=fewest,
         )
-        await resume(house.store, batch_id)
         of = f" of class {', '.join(classes)}" if classes else ""
         what = words.plural(rows, "row") if rows else f"no failed row{of}"
         click.echo(f"{batch_id}: {what} to offer again.", err=True)
+        if not rows and before.held and not (await house.inspector.view(batch_id)).finished:
+            # To go on would buy all that waits, which nobody asked for here.
+            click.echo(text.held(before), err=True)
+            return CALLER_MUST_ACT
+        await resume(house.store, batch_id)
         if detach:
             click.echo(f"Go on with it: batchmill resume {batch_id}", err=True)
             return 0

@@ -37,7 +37,8 @@ def run_command(name: str, detach: bool, json: bool, shards: bool, **flags: Any)
     TABLE is a .csv, .tsv, .parquet or .jsonl file, a folder or a glob of them, local or s3://, or
     `-` for standard input. Without -o the answers go to TABLE.answers.csv (or .tsv …) beside it.
 
-    Ctrl-C stops watching, never what a provider has already taken on.
+    Ctrl-C stops watching, never what a provider has already taken on. Whichever process works in a
+    home moves all of its unfinished batches, not only its own.
     """
     asked = Asked(**flags)
     if json and asked.output == "-":

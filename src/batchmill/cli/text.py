@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from batchmill.core.batch import Batch
     from batchmill.service.inspect import View
 
+#: Any of them, whatever it was started for: one process moves all batches of a home.
+RUNS = "a batchmill process runs again:"
 #: Classes in which buying a row once more, unchanged, may well end better.
 WORTH_A_RETRY = frozenset(
     {
@@ -99,15 +101,15 @@ def interrupted(view: "View", *, moved_by_other: bool) -> str:
             f"stopped watching {id}; another batchmill process goes on moving it. "
             f"Look again: batchmill watch {id}"
         )
-    run = f"batchmill resume {id} (or keep `batchmill work` running)"
+    run = f"batchmill resume {id} (or batchmill work)"
     if view.batch.lane == "live":
         done = f"{words.number(view.answered)} of {words.plural(view.counts.total, 'row')}"
-        return f"{id} stands still until you run: {run}; finished and kept: {done}."
+        return f"{id} stands still until {RUNS} {run}; finished and kept: {done}."
     return f"stopped watching {id}. {_upstream(view)} {run}."
 
 
 def _upstream(view: "View") -> str:
-    """Say how many shards go on upstream and how many wait here, up to `until you run:`."""
+    """Say how many shards go on upstream and how many wait here, up to what moves it on."""
     found = Counter(_whereabouts(shard) for shard in view.shards)
     total, away, here = len(view.shards), found["upstream"], found["here"]
     done = f" ({words.number(found['done'])} done before)" if found["done"] else ""
@@ -118,11 +120,11 @@ def _upstream(view: "View") -> str:
     )
     wait = "waits" if here == 1 else "wait"
     if not away:
-        return f"No shard is upstream{done}{doubt}; {here} of {total} {wait} until you run:"
+        return f"No shard is upstream{done}{doubt}; {here} of {total} {wait} until {RUNS}"
     go = "is submitted and goes on" if away == 1 else "are submitted and go on"
     rest = f"{here} {wait} until" if here else "their answers are fetched when"
     of = words.plural(total, "shard")
-    return f"{away} of {of} {go} upstream{done}{doubt}; {rest} you run:"
+    return f"{away} of {of} {go} upstream{done}{doubt}; {rest} {RUNS}"
 
 
 def _whereabouts(shard: Shard) -> str:
@@ -146,8 +148,45 @@ def held(batch: "Batch") -> str:
     """Return the provider's words, and what to do."""
     return (
         f"{batch.id} is held: {batch.held.rstrip('.')}. Nothing more is offered until you have "
-        f"mended that and run: batchmill resume {batch.id}"
+        f"mended that and run: batchmill resume {batch.id}{_another_model(batch)}"
     )
+
+
+def _another_model(batch: "Batch") -> str:
+    """Say what to do where the hold may be about the model's name, which a batch keeps."""
+    if "model" not in batch.held.lower() and batch.recipe.model not in batch.held:
+        return ""
+    return (
+        ". If the model's name is wrong: run the table again with the right --model, and put this "
+        f"one away with: batchmill cancel {batch.id}"
+    )
+
+
+def also_moves(others: "list[str]") -> str:
+    """Say which other batches a process works on: all of its home that are not held."""
+    what = words.plural(len(others), "other unfinished batch")
+    which = f": {others[0]}" if len(others) == 1 else "; see batchmill list"
+    return f"also moves {what}{which}"
+
+
+def draining(waiting: int, *, interrupted: bool) -> str:
+    """Say what is waited for at the end; after an interrupt it may be of this batch, too."""
+    answers_ = words.plural(waiting, "answer")
+    again = "those rows are then sent, and paid for, again."
+    if interrupted:
+        return f"waiting for {answers_} already asked for. Ctrl-C again leaves at once; {again}"
+    return (
+        f"waiting for {answers_} of other batches, already asked for and paid; Ctrl-C twice leaves "
+        f"at once; {again}"
+    )
+
+
+def table(batch: "Batch") -> str:
+    """Return what a batch was made of, as a person would say it."""
+    from batchmill.rows.places import shown  # with it comes pyarrow
+
+    url = batch.source.url
+    return "a table of standard input" if url.startswith("spool:") else shown(url)
 
 
 def place(out: str) -> str:

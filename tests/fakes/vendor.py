@@ -33,6 +33,8 @@ class Weather:
     hung: Counter[str] = field(default_factory=Counter[str])  #: done, and never answered
     #: Statuses answered in place of doing it, in turn.
     instead: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    #: Not done, and answered 200 with these bodies, in turn.
+    odd: defaultdict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     #: Done, and then answered with these all the same.
     after: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
@@ -234,6 +236,9 @@ class FakeVendor:
             return self._closed(request)
         if weather.instead[name]:
             return self.error(weather.instead[name].pop(0))
+        if weather.odd[name]:
+            body = weather.odd[name].pop(0)
+            return web.Response(body=body, content_type="application/json")
         response = await respond(self, request)
         if weather.after[name]:
             return self.error(weather.after[name].pop(0))

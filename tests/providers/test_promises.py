@@ -87,6 +87,29 @@ async def test_a_list_that_lags_is_waited_for(town: VendorTown) -> None:
     assert len(town.vendor.ours) == 1
 
 
+@promise("1", "what is no list does not say that a batch is not there")
+@pytest.mark.parametrize("body", [b"", b"null", b'{"error":{"message":"hm"}}', b"<html>ok</html>"])
+async def test_what_is_no_list_proves_nothing(town: VendorTown, body: bytes) -> None:
+    town.vendor.weather.lost["create"] = 1
+    town.vendor.weather.odd["list"] = [body, body]
+
+    await all_well(town, await town.batch())
+
+    assert town.vendor.calls["create"] == 1
+
+
+@promise("1", "clocks that differ by hours hide nothing")
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+async def test_clocks_that_differ_hide_nothing(town: VendorTown, ahead_s: float) -> None:
+    ours = town.clock.now
+    town.vendor.now = lambda: ours() - ahead_s
+    town.vendor.weather.lost["create"] = 1
+
+    await all_well(town, await town.batch())
+
+    assert town.vendor.calls["create"] == 1
+
+
 @promise("1", "other people's batches in the list are never adopted, cancelled or deleted")
 async def test_other_peoples_batches_are_left_alone(town: VendorTown) -> None:
     theirs = [town.vendor.stranger(ROWS), town.vendor.stranger(ROWS + 1)]
@@ -199,6 +222,19 @@ async def test_foreign_lines_are_kept_aside(town: VendorTown) -> None:
 
     assert shard.tally.foreign == 3
     assert shard.tally.succeeded == ROWS
+
+
+@promise("2", "a passing 404 long after the end gives nothing up")
+@pytest.mark.parametrize("operation", ["get", "content"])
+async def test_a_passing_404_gives_nothing_up(town: VendorTown, operation: str) -> None:
+    batch = await town.batch()
+    await town.until(batch, lambda shards: shards[0].state is State.COLLECTING)
+    town.clock.leapt_s += 7200.0
+    town.vendor.weather.instead[operation] = [404]
+
+    await all_well(town, batch)
+
+    assert town.vendor.calls["create"] == 1
 
 
 @promise("2", "a download that breaks off in a line is fetched again, never half used")

@@ -109,7 +109,17 @@ def _with_key(spec: object) -> object:
         ("[retry]\nwait_s = -1\n", "retry.wait_s"),
         ("[retry]\nservr = 1\n", "retry.servr"),
         ("nonsense = 1\n", "nonsense"),
+        ("[retry]\nservr = 1\n", r"no `retry.servr`. Did you mean `server`\?"),
+        ("nonsense = 1\n", "no `nonsense`. There are: home, database_url"),
         ("[providers.sim]\npoll_s = 'often'\n", "providers.sim.poll_s"),
+        ("[retry]\nwait_s = 'x'\n", "`retry.wait_s`: expected a number, got 'x'"),
+        ("[retry]\nwait_s = -1\n", "`retry.wait_s`: expected at least 0, got -1"),
+        ("[retry]\nserver = 1.5\n", "expected a whole number, got 1.5"),
+        ("[providers.sim]\ntimeout_s = 0\n", "expected more than 0, got 0"),
+        ("[providers.sim]\nkeep_upstream = 'x'\n", "expected true or false, got 'x'"),
+        ("[models]\na = 1\n", "expected text in quotes, got 1"),
+        ("[providers.sim]\nkey = 5\n", "`providers.sim.key`: expected text in quotes. See"),
+        ("retry = 3\n", "`retry`: expected a section"),
     ],
 )
 def test_a_wrong_setting_names_file_and_knob(

@@ -1,5 +1,6 @@
 """Every knob: name, default, unit, one sentence. `docs/settings.md` is generated from this file."""
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from batchmill.errors import InvalidSetting
 
 FILE = "batchmill.toml"
 PREFIX = "BATCHMILL_"
+#: What an error repeats of a value.
+SHOWN_MAX = 60
 
 
 class _Knobs(BaseModel):
@@ -166,11 +169,50 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidSetting(f"{path}: {error}. Expected TOML, see docs/settings.md.") from error
 
 
+#: What a knob is to be, by how the names of pydantic's errors begin.
+_EXPECTED = {
+    "float": "a number",
+    "finite": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "string": "text in quotes",
+    "path": "a path in quotes",
+    "model": "a section [NAME] with settings of its own",
+    "dict": "a section [NAME] with settings of its own",
+    "mapping": "a section [NAME] with settings of its own",
+}
+
+
+def _said(error: ValidationError) -> str:
+    """Say in our words what is wrong with the first knob that is not as it should be."""
+    first = error.errors()[0]
+    *path, last = (str(part) for part in first["loc"])
+    knob, kind = ".".join((*path, last)), first["type"]
+    if kind == "extra_forbidden":
+        known = RetrySettings if path == ["retry"] else Settings
+        names = [field.alias or name for name, field in known.model_fields.items()]
+        near = difflib.get_close_matches(last, names, n=1, cutoff=0.5)
+        hint = f"Did you mean `{near[0]}`?" if near else f"There are: {', '.join(names)}"
+        return f"there is no `{knob}`. {hint}"
+    limits: dict[str, object] = first.get("ctx") or {}
+    if kind in ("greater_than", "greater_than_equal"):
+        least = f"more than {limits['gt']:g}" if "gt" in limits else f"at least {limits['ge']:g}"
+        return f"`{knob}`: expected {least}, got {first['input']!r}"
+    expected = _EXPECTED.get(kind.partition("_")[0])
+    if expected is None:
+        return f"`{knob}`: {first['msg']}"
+    got = "" if last == "key" else f", got {_shown(first['input'])}"  # a key is never shown
+    return f"`{knob}`: expected {expected}{got}"
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_MAX else shown[:SHOWN_MAX] + "…"
+
+
 def _checked(found: dict[str, Any], where: str) -> Settings:
     try:
         settings = Settings.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        knob = ".".join(str(part) for part in first["loc"])
-        raise InvalidSetting(f"{where}: `{knob}`: {first['msg']}. See docs/settings.md.") from error
+        raise InvalidSetting(f"{where}: {_said(error)}. See docs/settings.md.") from error
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

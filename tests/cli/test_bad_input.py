@@ -152,3 +152,10 @@ def test_a_real_process_shows_no_traceback_either(
 def test_a_full_disk_is_said_in_one_line(here: Path, start: Callable[..., Process]) -> None:
     process = start(*RUN, env={"BATCHMILL_HOME": "/dev/full/home"})
     assert_refused(process.end(), ("/dev/full",))
+
+
+def test_a_schema_that_is_none_is_told_with_its_file(here: Path, ask: Command) -> None:
+    (here / "s.json").write_text('{"type": "objekt"}')
+    told = ask("--schema", "s.json")
+    assert told.status == 2
+    assert "--schema s.json: schema, at type: is no JSON Schema" in told.err

@@ -260,6 +260,7 @@ def _prompt(asked: Asked) -> str | None:
 
 def _schema(path: str | None) -> dict[str, object] | None:
     from batchmill.errors import InvalidRecipe
+    from batchmill.rows.schema import Judge
 
     if path is None:
         return None
@@ -274,6 +275,10 @@ def _schema(path: str | None) -> dict[str, object] | None:
         raise InvalidRecipe(f"--schema {path}: nested too deeply to be read.") from error
     if not isinstance(found, dict):
         raise InvalidRecipe(f"--schema {path}: expected a JSON Schema, that is an object {{…}}.")
+    try:
+        Judge(found)  # pyright: ignore[reportUnknownArgumentType]
+    except InvalidRecipe as error:
+        raise InvalidRecipe(f"--schema {path}: {error}") from error
     return found  # pyright: ignore[reportUnknownVariableType]
 
 

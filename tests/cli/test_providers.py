@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from batchmill import providers
-from batchmill.cli.providers import _table, _window
+from batchmill.cli.providers import _table
+from batchmill.cli.words import windows as shown_windows
 
 from .conftest import Command
 
@@ -105,10 +106,12 @@ def test_one_broken_provider_does_not_hide_the_others(here: Path, call: Command)
         (["24h", "168h"], "24h–7d"),
         (["24h", "2d", "7d"], "24h–7d"),
         (["48h"], "48h"),
+        (["96h"], "4d"),
+        (["90m"], "90m"),
     ],
 )
 def test_windows_are_said_briefly(windows: list[str], said: str) -> None:
-    assert _window(windows) == said
+    assert shown_windows(windows) == said
 
 
 def test_a_minimum_is_part_of_the_limit() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from batchmill import errors, providers
+from batchmill.cli import words
 from batchmill.core import shard
 from batchmill.core.failure import POLICIES
 from batchmill.core.request import DIALECTS
@@ -143,7 +144,7 @@ def provider_table() -> str:
             limits = spec.limits
             least = f"{limits.requests_min:,} to " if limits.requests_min > 1 else ""
             most = f"{least}{limits.requests_max:,} rows, {limits.bytes_max >> 20:,} MiB"
-            windows = " to ".join(dict.fromkeys((spec.windows[0], spec.windows[-1])))
+            windows = words.windows(spec.windows)
             saves = "free" if spec.free else spec.discount
             rows.append(
                 f"| `{name}`: {spec.title} | {_key(spec)} | {most} | {windows} | {saves} "

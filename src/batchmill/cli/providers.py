@@ -79,7 +79,7 @@ def look_at(market: "Market", name: str) -> dict[str, Any]:
         "base_url": knobs.base_url or None,
         "models": None if models is None else list(models),
         "dialects": list(spec.dialects),
-        "windows": list(spec.windows) if batch else [],
+        "windows": [words.window(w) for w in spec.windows] if batch else [],
         "requests_min": limits.requests_min,
         "requests_max": limits.requests_max,
         "bytes_max": limits.bytes_max,
@@ -146,25 +146,11 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     return (
         one["provider"],
         ", ".join(one["lanes"]),
-        _window(one["windows"]),
+        words.windows(one["windows"]),
         least + words.number(one["requests_max"]),
         words.size(one["bytes_max"] // MIB * MIB),
         "free" if one["free"] else one["discount"] or "–",
     )
-
-
-def _window(windows: list[str]) -> str:
-    """Return `24h`, or `24h–7d` where one may choose."""
-    if not windows:
-        return "–"
-    first, last = _rounded(windows[0]), _rounded(windows[-1])
-    return first if first == last else f"{first}–{last}"
-
-
-def _rounded(window: str) -> str:
-    hours = window.removesuffix("h")
-    many = window.endswith("h") and hours.isdigit() and int(hours) > 48 and int(hours) % 24 == 0
-    return f"{int(hours) // 24}d" if many else window
 
 
 def _status(one: dict[str, Any]) -> str:
@@ -188,7 +174,7 @@ def _facts(one: dict[str, Any]) -> list[str]:
     facts.append(("address", one["base_url"] or "–"))
     facts.append(("lanes", ", ".join(one["lanes"])))
     if "batch" in one["lanes"]:
-        facts.append(("windows", ", ".join(one["windows"])))
+        facts.append(("windows", words.windows(one["windows"])))
         facts.append(("one batch", _most(one, one["requests_min"])))
     if one["live"]:
         facts.append(("one live run", _most(one["live"])))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchmill.cli import INTERRUPTED
+from batchmill.cli import INTERRUPTED, text
 from batchmill.cli.follow import conclude, follow
 from batchmill.cli.house import Stop, in_house
 from batchmill.cli.reading import Reading, StoppedReadingError
@@ -98,6 +98,8 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
             name=name,
         )
 
+    if sentence := text.long_window(named, asked.window):
+        shown.say(sentence)
     reading = Reading(house.clock, stop, shown, batch_id)
     try:
         wish = await reading.watched(prepare)
@@ -111,7 +113,6 @@ async def _draft(house: "House", stop: Stop, asked: Asked, shown: Screen, name: 
 
 def _tell_of_live_rows(house: "House", draft: "Draft", shown: Screen) -> None:
     """Say before anything is bought what is bought at another price than one would think."""
-    from batchmill.cli import text
     from batchmill.core import plan
     from batchmill.core.rowset import rows_of
 

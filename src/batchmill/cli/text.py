@@ -13,6 +13,7 @@ from batchmill.core.shard import Shard, State
 if TYPE_CHECKING:
     from batchmill.core.batch import Batch
     from batchmill.service.inspect import View
+    from batchmill.wiring import Named
 
 #: Any of them, whatever it was started for: one process moves all batches of a home.
 RUNS = "a batchmill process runs again:"
@@ -159,6 +160,17 @@ def _another_model(batch: "Batch") -> str:
     return (
         ". If the model's name is wrong: run the table again with the right --model, and put this "
         f"one away with: batchmill cancel {batch.id}"
+    )
+
+
+def long_window(named: "Named", window_s: float | None) -> str:
+    """Say that a vendor's own window ends before the person's; empty where it does not."""
+    longest = named.spec.windows[-1] if named.spec.windows else ""
+    if named.lane != "batch" or not longest or (window_s or 0.0) <= words.window_s(longest):
+        return ""
+    return (
+        f"{named.provider} ends a batch after {words.window(longest)} at the latest; rows without "
+        "an answer by then are offered again until --window is over."
     )
 
 

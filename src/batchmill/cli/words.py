@@ -81,6 +81,25 @@ def _unit(seconds: float) -> tuple[str, int]:
     return "d", 86_400
 
 
+def window(name: str) -> str:
+    """Return a vendor's window in the one form that is shown: hours up to 48h, days beyond."""
+    hours, rest = divmod(window_s(name), 3600)
+    if rest:
+        return name
+    return f"{hours / 24:.0f}d" if hours > 48 and hours % 24 == 0 else f"{hours:.0f}h"
+
+
+def window_s(name: str) -> float:
+    """Return the seconds of a vendor's window: `24h`, `7d`."""
+    return float(name[:-1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}[name[-1]]
+
+
+def windows(names: Sequence[str]) -> str:
+    """Return `24h`, `24h–7d` where one may choose, or a dash where there is none."""
+    ends = dict.fromkeys(window(name) for name in (*names[:1], *names[-1:]))
+    return "–".join(ends) or "–"
+
+
 def clock_time(at: float, now: float) -> str:
     """Return 14:02 today, else the date with it; local time."""
     then, today = time.localtime(at), time.localtime(now)

@@ -1,5 +1,6 @@
 """A quote, and the beginning of a run, say what of a table is bought, and in which lane."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_rows_that_are_left_out_are_counted_apart(here: Path, call: Command) -> 
     told = call(*asked, "--json").json
 
     assert (told["rows"], told["left_out"], told["output_tokens_max"]) == (2, 1, 20)
-    assert "1 more row whose image cannot be read" in call(*asked).out
+    assert "1 row whose image cannot be read: not sent, not counted above" in call(*asked).out
 
 
 def test_rows_that_were_left_out_are_not_said_to_be_worth_another_offer(
@@ -78,3 +79,43 @@ def test_rows_that_were_left_out_are_not_said_to_be_worth_another_offer(
     assert "invalid_media 1" in told.out
     assert "Offer them again" not in told.out
     assert told.out.rstrip().endswith("mend table or flags, and run it again.")
+
+
+def test_the_first_row_that_is_shown_is_one_that_is_sent(here: Path, call: Command) -> None:
+    (here / "i.png").write_bytes(PNG)
+    (here / "i.csv").write_text("i,n\ngone.png,zero\ni.png,one\n")
+    asked = ("--model", "sim/echo", "--prompt", "{{ n }}", "--image", "i", "--skip-bad-images")
+
+    told = call("quote", "i.csv", *asked).out
+
+    assert ("one" in told, "zero" in told) == (True, False)
+
+
+def test_a_limit_that_is_sent_unasked_is_told(
+    here: Path, call: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    asked = ("quote", "t.csv", "--model", "anthropic/claude-haiku-4-5", *ASKED)
+    assert "at most 24,576, 4,096 for each row" in call(*asked).out
+    assert (
+        "no limit set (--max-tokens)" in call("quote", "t.csv", "--model", "sim/echo", *ASKED).out
+    )
+
+
+def test_of_ready_made_lines_each_says_its_limit_itself(here: Path, call: Command) -> None:
+    body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    (here / "r.jsonl").write_text(json.dumps(line) + "\n")
+    told = call("quote", "r.jsonl", "--model", "sim/echo").out
+    assert "tokens out  as each request says" in told
+
+
+def test_a_window_beyond_the_vendors_own_is_told_before_anything_is_sent(
+    here: Path, call: Command
+) -> None:
+    words = "sim ends a batch after 24h at the latest; rows without an answer by then are offered"
+    asked = ("t.csv", "--model", "sim/echo", *ASKED, "--window")
+    assert words in call("quote", *asked, "3d").out
+    assert words in call("run", *asked, "3d").err
+    assert "ends a batch" not in call("quote", *asked, "24h").out
+    assert "ends a batch" not in call("quote", *asked, "3d", "--lane", "live").out

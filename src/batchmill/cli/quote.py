@@ -88,36 +88,43 @@ async def _quote(market: "Market", asked: Asked, *, json: bool) -> int:
     named, blobs = market.named(asked.model, asked.lane), Nowhere()
     limits = market.limits(named.provider, named.lane)
 
-    def work() -> "Cutting":
+    def work() -> "tuple[Cutting, str]":
         source = describe(asked, blobs, f"{KEPT}stdin")
         wanted = recipe(asked, named, source, blobs)
         check(wanted, source, blobs)
         if asked.output:  # who only asks for a price is not told that the last answers are there
             target(asked, source, blobs)
-        return Segments(blobs, web=web_for(market.settings, market.clock)).cut(
-            "quote", wanted, source, limits, reading.hear
-        )
+        rows = Segments(blobs, web=web_for(market.settings, market.clock))
+        return rows.cut("quote", wanted, source, limits, reading.hear), wanted.dialect
 
     shown = PlainLines() if json else screen()
     try:
         with listening() as stop:
             reading = Reading(market.clock, stop, shown, "")
-            cutting = await reading.watched(work)
+            cutting, dialect = await reading.watched(work)
     except StoppedReadingError:
         return INTERRUPTED
     finally:
         shown.close()
     found = quote(
-        cutting, named.provider, named.lane, named.model, asked.max_tokens, limits.requests_min
+        cutting,
+        named.provider,
+        named.lane,
+        named.model,
+        asked.max_tokens,
+        limits.requests_min,
+        dialect=dialect,
     )
     if json:
         click.echo(data.page(_as_data(found)))
-    else:
-        for line in words.columns(_facts(found, named), indent=2):
-            click.echo(line)
-        if found.live_rows:
-            sentence = text.through_live(found.live_rows, named.provider, limits.requests_min)
-            click.echo(f"\n  {sentence}")
+        return 0
+    for line in words.columns(_facts(found, named), indent=2):
+        click.echo(line)
+    if found.live_rows:
+        sentence = text.through_live(found.live_rows, named.provider, limits.requests_min)
+        click.echo(f"\n  {sentence}")
+    if sentence := text.long_window(named, asked.window):
+        click.echo(f"\n  {sentence}")
     return 0
 
 
@@ -137,17 +144,13 @@ def _as_data(found: "Quote") -> dict[str, Any]:
 
 
 def _facts(found: "Quote", named: "Named") -> list[tuple[str, str]]:
-    most = found.output_tokens_max
     facts = [
         ("model", f"{found.provider}/{found.model} · {found.lane} lane · {named.spec.title}"),
         ("rows", words.number(found.rows)),
         *_left_out(found.left_out),
         ("size", f"{words.size(found.size_bytes)} of requests"),
         ("tokens in", f"about {words.number(found.input_tokens)}, estimated from bytes"),
-        (
-            "tokens out",
-            "no limit set (--max-tokens)" if most is None else f"at most {words.number(most)}",
-        ),
+        ("tokens out", _out(found)),
         ("shards", words.number(found.shards)),
     ]
     if found.first_body:
@@ -156,6 +159,18 @@ def _facts(found: "Quote", named: "Named") -> list[tuple[str, str]]:
     return facts
 
 
+def _out(found: "Quote") -> str:
+    if found.each_says:
+        return "as each request says"
+    if found.output_tokens_max is None:
+        return "no limit set (--max-tokens)"
+    most = f"at most {words.number(found.output_tokens_max)}"
+    if not found.rows:
+        return most
+    each = words.number(found.output_tokens_max // found.rows)
+    return f"{most}, {each} for each row"
+
+
 def _left_out(rows: int) -> list[tuple[str, str]]:
-    of = f"{words.plural(rows, 'more row')} whose image cannot be read"
+    of = f"{words.plural(rows, 'row')} whose image cannot be read: not sent, not counted above"
     return [("left out", of)] if rows else []

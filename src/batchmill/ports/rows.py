@@ -22,7 +22,7 @@ class Cutting:
     size_bytes: int  #: of all bodies
     #: Rows whose image cannot be read, and why: they must not be sent.
     unusable: Mapping[int, str] = field(default_factory=dict[int, str])
-    first_body: bytes = b""  #: what the first row became, to be looked at before anything is spent
+    first_body: bytes = b""  #: what the first row that is sent became: to be looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

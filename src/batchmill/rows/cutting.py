@@ -39,7 +39,7 @@ def cut_table(
     with Cutter(limits, open_segment) as cutter:
         for chunk in reading:
             for block in made.lines(chunk):
-                first_body = first_body or block[: block.index(b"\n")]
+                first_body = first_body or _first_sent(block, cutter.rows, reach)
                 cutter.add(block, chunk)
                 progress(cutter.rows)
     made.finish(reading, cutter.rows)
@@ -52,6 +52,12 @@ def cut_table(
         first_body=first_body,
         unusable=reach.check(),
     )
+
+
+def _first_sent(block: bytes, start: int, reach: Reach) -> bytes:
+    """Return the first body of a block that is sent; empty where all its rows are left out."""
+    lines = block.split(b"\n", 100)[:-1]
+    return next((line for n, line in enumerate(lines, start) if reach.reaches(n)), b"")
 
 
 class FromRows:

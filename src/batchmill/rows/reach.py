@@ -54,6 +54,10 @@ class Reach:
         if many >= UNUSABLE_MAX and not (self.skip and 2 * many < self.looked):
             self._refuse()
 
+    def reaches(self, row: int) -> bool:
+        """Say whether all that a row names was found so far."""
+        return all(found.row != row for found in self._unusable)
+
     def check(self) -> dict[int, str]:
         """
         Return the rows to be left out, and why.

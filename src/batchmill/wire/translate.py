@@ -258,6 +258,17 @@ def max_tokens_fields(dialect: str) -> tuple[tuple[str, ...], ...]:
     return _TONGUES[dialect].max_tokens
 
 
+def max_tokens_of(body: bytes, dialect: str) -> int | None:
+    """Return the limit that a request sets its answer; None where it sets none."""
+    for outer, *inner in max_tokens_fields(dialect):
+        found: object = msgspec.json.decode(body)
+        for name in (outer, *inner):
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, int):
+            return found
+    return None
+
+
 def with_max_tokens(body: bytes, dialect: str, max_tokens: int) -> bytes:
     """Return the same request with another limit of its answer; nothing else of it changes."""
     fields = _raw_fields(body)

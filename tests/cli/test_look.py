@@ -23,6 +23,29 @@ def test_list_shows_the_newest_first(here: Path, ask: Command, call: Command) ->
     assert data[1]["rows"]["succeeded"] == 6
 
 
+@pytest.mark.parametrize("cells", [80, 100])
+def test_list_fits_the_terminal(
+    cells: int, here: Path, ask: Command, call: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("--name", "a rather long name of a batch", "--detach")
+    ask("--name", "done", "--force")
+    wide = call("list").out
+    assert "a rather long name of a" in wide
+    monkeypatch.setenv("COLUMNS", str(cells))
+    narrow = call("list").out.splitlines()
+    assert len(narrow) == 3
+    assert all(len(line) <= cells for line in narrow)
+    assert narrow[2].split()[0] == wide.splitlines()[2].split()[0]
+    assert "…" in narrow[2]
+
+
+def test_list_counts_what_is_answered_as_show_does(here: Path, ask: Command, call: Command) -> None:
+    ask()
+    heads, row = (line.split() for line in call("list").out.splitlines())
+    assert "ANSWERED" in heads
+    assert row[2:5] == ["6", "6", "0"]
+
+
 def test_list_of_nothing_says_how_to_begin(call: Command) -> None:
     assert "batchmill run" in call("list").out
 

@@ -1,5 +1,7 @@
 """`batchmill list` and `show`: how things stand, now."""
 
+import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from batchmill.wiring import House
 
 NOTES_SHOWN_MAX = 5
+#: Of output that is no terminal: nothing has to fit.
+ANY_WIDTH = 1_000_000
+#: To how little a name or a model is shortened.
+LEAST_CELLS = 8
 
 
 @click.command("list")
@@ -29,14 +35,43 @@ def list_command(json: bool) -> int:
         elif not views:
             click.echo("no batches yet. The first: batchmill run TABLE --model … --prompt …")
         else:
-            now = house.clock.now()
-            heads = ("BATCH", "NAME", "STATUS", "ROWS", "SUCCEEDED", "OTHERS", "MODEL", "CREATED")
-            table = [heads, *(_list_cells(view, now) for view in views)]
-            for i, line in enumerate(words.columns(table, right=(3, 4, 5))):
+            cells = shutil.get_terminal_size(fallback=(ANY_WIDTH, 0)).columns
+            for i, line in enumerate(_list(views, house.clock.now(), cells)):
                 click.echo(click.style(line, dim=True) if i == 0 else line)
         return 0
 
     return in_house(work)
+
+
+HEADS = ("BATCH", "NAME", "STATUS", "ROWS", "ANSWERED", "FAILED", "MODEL", "CREATED")
+NUMBERS = ("ROWS", "ANSWERED", "FAILED")
+
+
+def _list(views: "Sequence[View]", now: float, cells: int) -> list[str]:
+    """Return one line for each batch, no wider than a terminal: by shorter words, then fewer."""
+    rows = [dict(zip(HEADS, _list_cells(view, now), strict=True)) for view in views]
+    heads = list(HEADS)
+    if _wide(rows, heads) > cells:
+        for row in rows:
+            row["STATUS"] = row["STATUS"].rpartition(", ")[2]
+        for spare in ("CREATED", "MODEL"):
+            for name in ("NAME", "MODEL"):
+                over = _wide(rows, heads) - cells
+                room = max(_width(rows, name) - max(over, 0), LEAST_CELLS)
+                for row in rows:
+                    row[name] = words.shorten(row[name], room)
+            if _wide(rows, heads) > cells:
+                heads.remove(spare)
+    table = [heads, *([row[head] for head in heads] for row in rows)]
+    return words.columns(table, right=[heads.index(name) for name in NUMBERS])
+
+
+def _wide(rows: list[dict[str, str]], heads: list[str]) -> int:
+    return sum(_width(rows, head) + 2 for head in heads) - 2
+
+
+def _width(rows: list[dict[str, str]], head: str) -> int:
+    return max(words.width(head), *(words.width(row[head]) for row in rows))
 
 
 def _list_cells(view: "View", now: float) -> tuple[str, ...]:
@@ -51,7 +86,7 @@ def _list_cells(view: "View", now: float) -> tuple[str, ...]:
         words.shorten(batch.name, 24),
         word,
         words.number(counts.total),
-        words.number(counts.succeeded),
+        words.number(view.answered),
         words.number(counts.unsuccessful),
         text.model(batch),
         words.clock_time(batch.created_at, now),

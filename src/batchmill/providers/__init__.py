@@ -9,8 +9,9 @@ import difflib
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from batchmill.core.limits import MIB, Limits
@@ -185,13 +186,21 @@ def check_sections(kinds: Mapping[str, str | None]) -> None:
             )
 
 
-def _ours() -> set[str]:
-    return {m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+@cache
+def _ours() -> frozenset[str]:
+    found = (m.name for m in pkgutil.iter_modules(__path__))
+    return frozenset(name for name in found if not name.startswith("_"))
+
+
+@cache  # once: to ask means to read the metadata of every package that is installed
+def _brought() -> Mapping[str, EntryPoint]:
+    """Return what other packages bring, by name."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def names() -> list[str]:
     """Return every provider that can be named, ours and those of other packages."""
-    return sorted(_ours() | {e.name for e in entry_points(group=GROUP)})
+    return sorted(_ours() | _brought().keys())
 
 
 def spec(name: str) -> ProviderSpec:
@@ -202,9 +211,8 @@ def spec(name: str) -> ProviderSpec:
         raise UnknownProvider(
             f"there is no provider called {name!r}. {hint}Known: {', '.join(names())}."
         )
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            return _checked(entry.load(), name)
+    if (entry := _brought().get(name)) is not None:
+        return _checked(entry.load(), name)
     return _checked(import_module(f"{__name__}.{name}").PROVIDER, name)
 
 

@@ -43,7 +43,16 @@ def list_command(json: bool) -> int:
     return in_house(work)
 
 
-HEADS = ("BATCH", "NAME", "STATUS", "ROWS", "ANSWERED", "FAILED", "MODEL", "CREATED")
+HEADS: tuple[str, ...] = (
+    "BATCH",
+    "NAME",
+    "STATUS",
+    "ROWS",
+    "ANSWERED",
+    "FAILED",
+    "MODEL",
+    "CREATED",
+)
 NUMBERS = ("ROWS", "ANSWERED", "FAILED")
 
 

@@ -26,6 +26,17 @@ def test_a_run_says_that_it_moves_the_other_unfinished_batches_too(
     assert "also moves 2 other unfinished batches; see batchmill list" in told
 
 
+def test_a_held_batch_is_moved_along_only_to_be_cancelled(
+    here: Path, ask: Command, call: Command
+) -> None:
+    settings(here, failures="{ account = 1.0 }")
+    held = ask().err.split(":")[0]
+    settings(here)
+    assert "also moves" not in ask("--force").err
+    call("cancel", held)
+    assert f"also moves 1 other unfinished batch: {held}" in ask("--force").err
+
+
 def test_a_resume_names_the_table_first(here: Path, ask: Command, call: Command) -> None:
     batch_id = ask("--detach").out.strip()
     assert call("resume", "last").err.splitlines()[0] == f"{batch_id}: t.csv"

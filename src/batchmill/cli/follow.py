@@ -101,7 +101,8 @@ class News:
         if alive and not self.house.engine.working:
             return
         found = await unfinished(self.house.store)
-        if others := [b.id for b in found if b.id != batch_id and not b.held]:
+        moving = [b for b in found if not b.held or b.cancel_wanted]
+        if others := [b.id for b in moving if b.id != batch_id]:
             self._once(text.also_moves(others))
 
     async def _tell_whose_turn_it_is(self) -> None:

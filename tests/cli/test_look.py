@@ -31,7 +31,7 @@ def test_list_fits_the_terminal(
     ask("--name", "done", "--force")
     wide = call("list").out
     assert "a rather long name of a" in wide
-    monkeypatch.setenv("COLUMNS", str(cells))
+    monkeypatch.setattr("batchmill.cli.look.room", lambda: cells)
     narrow = call("list").out.splitlines()
     assert len(narrow) == 3
     assert all(len(line) <= cells for line in narrow)

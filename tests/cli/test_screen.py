@@ -168,6 +168,7 @@ def test_a_hold_about_the_model_says_that_a_batch_keeps_its_model(words: str, ab
     found = view(*MIXED).batch
     told = text.held(replace(found, held=words))
     assert ("put this one away with: batchmill cancel batch_x" in told) is about
+    assert ("batch_x. If the model's name is wrong: run" in told) is about
     assert "batchmill resume batch_x" in told
 
 

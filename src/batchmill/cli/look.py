@@ -1,6 +1,7 @@
 """`batchmill list` and `show`: how things stand, now."""
 
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,7 @@ def list_command(json: bool) -> int:
         elif not views:
             click.echo("no batches yet. The first: batchmill run TABLE --model … --prompt …")
         else:
-            cells = shutil.get_terminal_size(fallback=(ANY_WIDTH, 0)).columns
-            for i, line in enumerate(_list(views, house.clock.now(), cells)):
+            for i, line in enumerate(_list(views, house.clock.now(), room())):
                 click.echo(click.style(line, dim=True) if i == 0 else line)
         return 0
 
@@ -66,13 +66,18 @@ def _list(views: "Sequence[View]", now: float, cells: int) -> list[str]:
         for spare in ("CREATED", "MODEL"):
             for name in ("NAME", "MODEL"):
                 over = _wide(rows, heads) - cells
-                room = max(_width(rows, name) - max(over, 0), LEAST_CELLS)
+                most = max(_width(rows, name) - max(over, 0), LEAST_CELLS)
                 for row in rows:
-                    row[name] = words.shorten(row[name], room)
+                    row[name] = words.shorten(row[name], most)
             if _wide(rows, heads) > cells:
                 heads.remove(spare)
     table = [heads, *([row[head] for head in heads] for row in rows)]
     return words.columns(table, right=[heads.index(name) for name in NUMBERS])
+
+
+def room() -> int:
+    """Return how many cells a line may have."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else ANY_WIDTH
 
 
 def _wide(rows: list[dict[str, str]], heads: list[str]) -> int:
@@ -141,6 +146,8 @@ def _facts(view: "View", now: float) -> list[tuple[str, str]]:
     facts.append(("status", _status(view, now)))
     if batch.held:
         facts += [("held", batch.held), ("", f"once mended: batchmill resume {batch.id}")]
+        if other := text.another_model(batch):
+            facts.append(("", other))
     facts.append(("model", f"{text.model(batch)} · {batch.lane} lane · {batch.recipe.url}"))
     facts.append(("table", source.url + (f" (first {source.limit:,})" if source.limit else "")))
     facts.append(("answers", _answers(view)))

@@ -147,18 +147,19 @@ def through_live(rows: int, provider: str, fewest: int) -> str:
 
 def held(batch: "Batch") -> str:
     """Return the provider's words, and what to do."""
+    other = another_model(batch)
     return (
         f"{batch.id} is held: {batch.held.rstrip('.')}. Nothing more is offered until you have "
-        f"mended that and run: batchmill resume {batch.id}{_another_model(batch)}"
+        f"mended that and run: batchmill resume {batch.id}{f'. {other}' if other else ''}"
     )
 
 
-def _another_model(batch: "Batch") -> str:
+def another_model(batch: "Batch") -> str:
     """Say what to do where the hold may be about the model's name, which a batch keeps."""
     if "model" not in batch.held.lower() and batch.recipe.model not in batch.held:
         return ""
     return (
-        ". If the model's name is wrong: run the table again with the right --model, and put this "
+        "If the model's name is wrong: run the table again with the right --model, and put this "
         f"one away with: batchmill cancel {batch.id}"
     )
 

@@ -30,7 +30,7 @@ from batchmill.providers._sim_weather import Faults
 from batchmill.rows.blobs import open_blobs
 from batchmill.rows.segments import Segments
 from batchmill.service import plan
-from batchmill.service.advance import GONE_LOOKS
+from batchmill.service.advance import GONE_LOOKS, TIDY_MAX
 from batchmill.service.cancel import cancel
 from batchmill.service.sweep import sweep
 
@@ -129,6 +129,21 @@ async def test_what_was_deleted_upstream_is_bought_again_only_with_consent() -> 
     again = await town.finished(batch)
     assert again.counts.succeeded == 2
     assert len(town.shelf.sales()) == 2
+
+
+async def test_no_trouble_with_tidying_up_stops_anything() -> None:
+    town = Town(rows=2)
+    tried = {"times": 0}
+
+    async def tidy(_: Offer) -> None:
+        tried["times"] += 1
+        raise TypeError("a bug of a provider")
+
+    town.provider.tidy = tidy
+    batch = await town.batch()
+    view = await town.until(lambda v: not any(s.open for s in v.shards), batch)
+    assert view.counts.succeeded == 2
+    assert tried["times"] == TIDY_MAX
 
 
 async def test_a_passing_404_gives_nothing_up() -> None:

@@ -38,7 +38,6 @@ from batchmill.core.shard import (
     next_command,
 )
 from batchmill.errors import (
-    BatchmillError,
     IllegalTransition,
     InDoubt,
     NotSent,
@@ -291,9 +290,9 @@ class Advancer:
             supplier = self.suppliers(shard.provider, shard.lane)
             if not supplier.keep_upstream:
                 await supplier.provider.tidy(await self._offer(shard, batch))
-        except (BatchmillError, OSError) as error:
-            if isinstance(error, BUGS):
-                raise
+        except BUGS:
+            raise
+        except Exception as error:  # noqa: BLE001  # what is left behind must not stop anything
             if shard.trouble + 1 < TIDY_MAX:
                 return Postponed(self._again_at(shard), words(error))
             log.info(

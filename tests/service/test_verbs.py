@@ -135,7 +135,7 @@ async def test_no_trouble_with_tidying_up_stops_anything() -> None:
     town = Town(rows=2)
     tried = {"times": 0}
 
-    async def tidy(_: Offer) -> None:
+    async def tidy(offer: Offer) -> None:
         tried["times"] += 1
         raise TypeError("a bug of a provider")
 

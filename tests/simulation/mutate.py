@@ -40,8 +40,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "take silence for a no": [
         (
             ADVANCE,
-            "        except ProviderError:\n",
-            ("        except ProviderError:\n"
+            "        except ProviderError as silent:\n",
+            ("        except ProviderError as silent:\n"
             "            event = NotAccepted(self._again_at(shard))\n"
             "            return await self._record(shard, batch, event)\n"),
         )

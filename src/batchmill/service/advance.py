@@ -169,9 +169,10 @@ class Advancer:
             event = _refused(shard, refusal)
         except ProviderGone as gone:
             event = Unprepared(self._again_at(shard), words(gone))
-        except ProviderError:
+        except ProviderError as silent:
             # Silent, or not in its own protocol: it may have accepted. Never a second call, always
             # a look-up: `due_at` is already the moment from which one proves something.
+            log.info("%s: %s", shard.id, words(silent), extra={"action": "silent"})
             return shard
         except BUGS:
             raise

@@ -215,7 +215,12 @@ def test_a_schema_without_optional_properties_is_closed_and_strict_at_openai(wor
         {**WHOLE, "additionalProperties": True},
         {
             "type": "object",
-            "properties": {"a": {"type": "array", "items": {**WHOLE, "required": []}}},
+            "properties": {
+                "a": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"b": {"type": "string"}}},
+                }
+            },
             "required": ["a"],
         },
     ],

@@ -125,7 +125,7 @@ class GeminiFiles:
         host = urlsplit(url).hostname or ""
         if host == urlsplit(self._rest.base_url).hostname:
             return {"accept": "*/*", **self._key}
-        ours = host.endswith((".googleapis.com", ".googleusercontent.com"))
+        ours = host.endswith(_GOOGLES)
         return {"accept": "*/*"} if ours and url.startswith("https:") else None
 
     async def delete(self, name: str) -> None:

@@ -12,7 +12,6 @@ import msgspec
 
 from batchmill.core.failure import Failure
 from batchmill.errors import (
-    NotSent,
     ProviderBroke,
     ProviderBusy,
     ProviderGone,
@@ -257,12 +256,6 @@ def retry_at(headers: Mapping[str, str], now: float) -> float:
         except ValueError:
             return 0.0
     return now + min(max(wait_s, 0.0), RETRY_AFTER_MAX_S) if isfinite(wait_s) else 0.0
-
-
-def in_time(offer: Offer, clock: Clock) -> None:
-    """Raise `NotSent` if a creating call has been held up past its moment (`Offer.send_before`)."""
-    if 0 < offer.send_before <= clock.awake():
-        raise NotSent(f"{offer.shard_id}: this process was held up for too long; not sent")
 
 
 def one_line(text: str) -> str:

@@ -47,7 +47,6 @@ _encode = msgspec.json.Encoder().encode
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 Asked = hub.Chat | hub.Embed
-Answered = hub.Answer | hub.Vectors
 
 
 @dataclass(frozen=True, slots=True)
